@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent answers when it does not do what was asked. `kind` goes into `{"error": {"kind", "message"}}`.
+
+AgentError
+├── BadRequest       the request, a parameter or its value is wrong; nothing was touched
+├── Refused          a precondition is not known to be true; nothing was changed
+│   ├── NoEffect     the value is already at the goal, so the fault would do nothing
+│   ├── Claimed      another lease holds the resource, or it cannot be read whether one does
+│   ├── Forbidden    the host's policy does not permit it
+│   └── Halted       the kill switch is latched on this host
+├── DriverFailed     the NVIDIA driver answered with an error, or is not there
+│   └── DriverHung   a driver call did not come back within its deadline; its process was killed
+├── Unverified       injected, and the effect could not be seen
+└── StoreFailed      the lease store could not be read or written
+"""
+
+from typing import Optional
+
+__all__ = [
+    "AgentError",
+    "BadRequest",
+    "Claimed",
+    "DriverFailed",
+    "DriverHung",
+    "Forbidden",
+    "Halted",
+    "NoEffect",
+    "Refused",
+    "StoreFailed",
+    "Unverified",
+]
+
+
+class AgentError(Exception):
+    """The root; `lease` is set where one lease is concerned."""
+
+    kind = "internal"
+
+    def __init__(self, message: str, lease: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.lease = lease
+
+
+class BadRequest(AgentError):
+    """The request, a parameter or its value is wrong; nothing was touched."""
+
+    kind = "bad_request"
+
+
+class Refused(AgentError):
+    """A precondition is not known to be true; nothing was changed."""
+
+    kind = "refused"
+
+
+class NoEffect(Refused):
+    """The value is already at the goal, so the fault would do nothing."""
+
+    kind = "no_effect"
+
+
+class Claimed(Refused):
+    """Another lease holds the resource, or it cannot be read whether one does."""
+
+    kind = "claimed"
+
+
+class Forbidden(Refused):
+    """The host's policy does not permit it."""
+
+    kind = "forbidden"
+
+
+class Halted(Refused):
+    """The kill switch is latched on this host."""
+
+    kind = "halted"
+
+
+class DriverFailed(AgentError):
+    """The NVIDIA driver answered with an error, or is not there; `code` is NVML's, if there was one."""
+
+    kind = "driver"
+
+    def __init__(self, message: str, code: Optional[int] = None, lease: Optional[str] = None) -> None:
+        super().__init__(message, lease)
+        self.code = code
+
+
+class DriverHung(DriverFailed):
+    """A driver call did not come back within its deadline; its process was killed."""
+
+    kind = "driver_hung"
+
+
+class Unverified(AgentError):
+    """Injected, and the effect could not be seen; the agent undid it at once."""
+
+    kind = "unverified"
+
+
+class StoreFailed(AgentError):
+    """The lease store could not be read or written."""
+
+    kind = "store"
