@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` do all their own set-up.
+.PHONY: demo demo-hardened test lint format figures-drill clean
+
+bin := .venv/bin
+
+demo:
+	@scripts/install.sh lab
+	@scripts/demo.sh fragile
+
+demo-hardened:
+	@scripts/install.sh lab
+	@scripts/demo.sh hardened
+
+test: lint
+	$(bin)/pytest -q
+
+lint:
+	@scripts/install.sh lab,dev
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+format:
+	@scripts/install.sh lab,dev
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+figures-drill:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/drill.py
+
+clean:
+	-$(bin)/chaosgpu lab down
+	rm -rf .venv .venv-bootstrap build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
