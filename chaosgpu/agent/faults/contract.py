@@ -35,11 +35,17 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a fault may use: the driver, the clock, and the folder of its own lease (None before there is one)."""
+    """What a fault may use: the driver, the clock, and the folder of its own lease (None before there is one).
+
+    `limited_to_home`: if set, only processes with `process.started_under(pid, home)` may be touched, else Forbidden.
+    `protected_units`: systemd units that the host's policy protects; a fault that reaches one raises Forbidden.
+    """
 
     driver: Driver
     clock: Clock
     lease_dir: Optional[str] = None
+    limited_to_home: Optional[str] = None
+    protected_units: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
