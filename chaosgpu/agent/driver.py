@@ -8,7 +8,6 @@ import signal
 import time
 from typing import Dict, List, Mapping, NoReturn, Optional, Type
 
-from chaosgpu.agent import driver_child
 from chaosgpu.agent.errors import AgentError, DriverFailed, DriverHung
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
@@ -102,6 +101,8 @@ class _Child:
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                from chaosgpu.agent import driver_child  # noqa: PLC0415 (ctypes is for the child only)
+
                 driver_child.become_child(request_end, answer_end, parent)
                 with os.fdopen(request_end, "rb") as requests, os.fdopen(answer_end, "wb") as answers:
                     driver_child.serve(requests, answers, environment, library)

@@ -5,11 +5,8 @@ Undo may run from systemd, cron or sudo, which drop LD_LIBRARY_PATH: the record 
 and its digest, and an undo that finds another one goes stuck instead of touching the wrong GPU.
 """
 
-import ctypes
-import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, Mapping, Optional
 
 from chaosgpu.agent import values
@@ -18,7 +15,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 NVML_SONAME = "libnvidia-ml.so.1"
 CUDA_SONAME = "libcuda.so.1"
-_MAPS = Path("/proc/self/maps")
+_MAPS = "/proc/self/maps"
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,11 @@ def environment_to_record(environment: Mapping[str, str]) -> Dict[str, str]:
 
 def file_sha256(path: str) -> str:
     """Return the digest of a library file; a sentence where it cannot be read."""
+    import hashlib  # noqa: PLC0415 (the agent's quick verbs never need it)
+
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (the path is one that the kernel gave us)
+        with open(path, "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     except OSError as error:
@@ -63,14 +62,10 @@ def file_sha256(path: str) -> str:
 def mapped_path(soname: str) -> Optional[str]:
     """Return the file behind a library that this process has loaded, or None."""
     stem = soname[: soname.index(".so") + 3]
-    for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        start = line.find("/")
-        if start < 0:
-            continue
-        path = line[start:]
-        if os.path.basename(path).startswith(stem):  # noqa: PTH119 (text from the kernel)
-            return path
-    return None
+    with open(_MAPS, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
+        paths = {line[line.index("/") :].rstrip("\n") for line in file if "/" in line}
+    named = sorted(path for path in paths if os.path.basename(path).startswith(stem))  # noqa: PTH119 (likewise)
+    return named[0] if named else None
 
 
 def loaded(soname: str = NVML_SONAME) -> Optional[Library]:
@@ -81,6 +76,8 @@ def loaded(soname: str = NVML_SONAME) -> Optional[Library]:
 
 def simulator_instance(path: str) -> Optional[str]:
     """Ask a loaded library which simulated GPUs it shows; NVIDIA's own has no such function: None."""
+    import ctypes  # noqa: PLC0415 (the agent's quick verbs never need it)
+
     library = ctypes.CDLL(path)
     try:
         ask = library.chaosgpuSimInstance
@@ -130,6 +127,8 @@ def check_is(recorded: Library, found: Optional[Library]) -> None:
 
 
 def _load(path: str) -> None:
+    import ctypes  # noqa: PLC0415 (the agent's quick verbs never need it)
+
     try:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:

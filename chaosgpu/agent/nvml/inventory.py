@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which GPUs, which driver, which library."""
 
+from typing import Any, List
+
 from chaosgpu.agent import library
-from chaosgpu.agent.nvml_calls import fail, gpu_named, identity, nvml, nvml_call
+from chaosgpu.agent.nvml.collect import Collected
+from chaosgpu.agent.nvml_calls import count, fail, gpu_named, identity, nvml, nvml_call
 from chaosgpu.agent.values import JsonObject, JsonValue
+
+_MIB = 1 << 20
 
 
 @nvml_call
@@ -16,8 +21,60 @@ def find_gpu(name: str, allow_index: bool = False) -> JsonValue:
 
 
 @nvml_call
+def list_gpus() -> JsonValue:
+    """Return every GPU with its identity and memory; one that does not answer has only its index and NVML's code."""
+    found: List[JsonValue] = [_entry(index) for index in range(count())]
+    return found
+
+
+@nvml_call
 def library_in_use() -> JsonValue:
     """Return {"path", "sha256", "simulator"} of the NVML library that answers here."""
     found = library.loaded()
     nothing: JsonObject = {}
     return nothing if found is None else found.to_json()
+
+
+@nvml_call
+def driver_versions() -> JsonValue:
+    """Return {"driver", "nvml", "cuda"} as the library says them."""
+    cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()
+    return {
+        "driver": nvml.nvmlSystemGetDriverVersion(),
+        "nvml": nvml.nvmlSystemGetNVMLVersion(),
+        "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",
+    }
+
+
+@nvml_call
+def touch_gpu(uuid: str) -> JsonValue:
+    """Ask the GPU itself something: raises NVML's 15 if it is lost, 16 if it needs a reset."""
+    return int(nvml.nvmlDeviceGetTemperature(Collected(uuid).handle, nvml.NVML_TEMPERATURE_GPU))
+
+
+@nvml_call
+def read_modes(uuid: str) -> JsonObject:
+    """Return persistence, compute mode, MIG and ECC as they are and as they will be after a reset."""
+    gpu = Collected(uuid)
+    gpu.take("persistence", lambda: bool(nvml.nvmlDeviceGetPersistenceMode(gpu.handle)))
+    gpu.take("compute_mode", lambda: _COMPUTE_MODES.get(nvml.nvmlDeviceGetComputeMode(gpu.handle), "unknown to us"))
+    for name, read in (("mig", nvml.nvmlDeviceGetMigMode), ("ecc", nvml.nvmlDeviceGetEccMode)):
+        _take_pair(gpu, name, read)
+    return gpu.answer()
+
+
+_COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
+
+
+def _take_pair(gpu: Collected, name: str, read: Any) -> None:
+    gpu.take(f"{name}_enabled", lambda: bool(read(gpu.handle)[0]))
+    gpu.take(f"{name}_pending", lambda: bool(read(gpu.handle)[1]))
+
+
+def _entry(index: int) -> JsonObject:
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        total = nvml.nvmlDeviceGetMemoryInfo(handle).total
+        return {**identity(handle), "memory_total_mib": total // _MIB}
+    except nvml.NVMLError as error:
+        return {"index": index, "code": int(error.value), "why": str(error)}
