@@ -1,2 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """One file a transport: each carries one JSON document to the agent and one back."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Reply", "Transport"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from the agent: its exit status (negative: the signal that ended it) and both streams."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(Protocol):
+    """A way to an agent."""
+
+    def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
+        """Hand one document to the agent's verb and wait for the answer; raise Unreachable if none can come."""
