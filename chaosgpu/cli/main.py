@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `chaosgpu` command: each subcommand is one file beside this one, with `add_parser(subparsers)` and `run(args)`."""
+"""The `chaosgpu` command: each subcommand is one file beside this one, with `add_parser` and `run`."""
 
 import argparse
 import importlib
+import importlib.util
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -13,8 +15,11 @@ from chaosgpu.errors import ChaosGpuError
 
 __all__ = ["main"]
 
-# One line a subcommand: modules of this package, imported in this order for `--help`.
+# One line a subcommand: modules of this package, in the order of `--help`. One that is not installed is left out.
 _SUBCOMMANDS: tuple[str, ...] = ("lab", "sim", "lint", "runs", "doctor", "agent")
+
+USAGE = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,16 +28,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="chaosgpu", description="Break GPU racks on purpose, prove it, put them back."
     )
     parser.add_argument("--version", action="version", version=f"chaosgpu {__version__}")
+    parser.add_argument("--log-file", metavar="FILE", help="write messages to this file too, with their time")
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for name in _SUBCOMMANDS:
-        module = importlib.import_module(f"chaosgpu.cli.{name}")
-        module.add_parser(subparsers).set_defaults(run=module.run)
+        if importlib.util.find_spec(f"chaosgpu.cli.{name}"):
+            module = importlib.import_module(f"chaosgpu.cli.{name}")
+            module.add_parser(subparsers).set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    try:
+        logger = _logger(args.log_file)
+    except OSError as error:
+        sys.stderr.write(f"The log file {args.log_file} could not be opened: {error.strerror}. Name another one.\n")
+        return USAGE
     try:
         return int(args.run(args))
     except ChaosGpuError as error:
-        logzero.logger.error("%s", error)
-        return 2
+        logger.error("%s", error)  # noqa: TRY400 (the sentence is the message, a traceback would hide it)
+        return USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return 130
+        return INTERRUPTED
+
+
+def _logger(log_file: str | None) -> logging.Logger:
+    """Set up the logger `chaosgpu`: bare sentences on standard error, and with time and level in the file."""
+    plain = logging.Formatter("%(message)s")
+    logzero.setup_logger(name="chaosgpu", level=logging.INFO, formatter=plain, logfile=log_file)  # type: ignore[no-untyped-call]  # logzero has no types
+    logger = logging.getLogger("chaosgpu")
+    dated = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setFormatter(dated)
+    return logger
