@@ -89,6 +89,8 @@ class Fault(ABC, Generic[Params]):
     tier: ClassVar[str]  # "T1" one process, "T2" one GPU live
     fidelity: ClassVar[str]  # "exact", "default" or "restart"
     privilege: ClassVar[str]  # "root" or "user"
+    refuses: ClassVar[str]  # which products and states it refuses, for the documentation row
+    traps: ClassVar[str]  # what surprises people, for the documentation row
     deadline_class: ClassVar[str] = "fast"
 
     @abstractmethod
