@@ -74,7 +74,7 @@ def _against_function(tolerance: object, activity: Activity, trusted: frozenset[
     answer = functions.returned(activity.module, activity.function, trusted)
     judge = mapping(tolerance)
     kind, target = str(judge.get("type")), judge.get("target")
-    is_pair = isinstance(tolerance, list) and len(tolerance) == _PAIR
+    is_pair = isinstance(tolerance, list) and len(tolerance) == _PAIR and all(map(_is_number, tolerance))
     is_text = isinstance(tolerance, str) and "${" not in tolerance
     aimed = kind in {"range", "regex"} and bool(target)
     instead = "Use a range or regex tolerance with a target, or a probe that returns the value itself."

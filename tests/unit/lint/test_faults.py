@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lint asks of an experiment that breaks something through this package."""
+
+import pytest
+from unit.lint.writing import Json, as_text, clean
+
+from chaosgpu.lint import Finding, lint, parse
+
+FAULT: Json = {
+    "name": "fill the memory",
+    "type": "action",
+    "provider": {
+        "type": "python",
+        "module": "chaosgpu.gpu.actions",
+        "func": "fill_memory",
+        "arguments": {"gpu": "GPU-5c0ffee0-0000-0000-0000-000000000000", "used_percent": 92, "duration_s": 20},
+    },
+}
+GUARD: Json = {"name": "guard", "provider": {"type": "python", "module": "chaosgpu.controls.guard"}}
+UNDO: Json = {
+    "name": "undo everything of this run",
+    "type": "action",
+    "provider": {"type": "python", "module": "chaosgpu.lease.actions", "func": "undo_all"},
+}
+
+
+def found(rules: set[str], **changed: object) -> list[Finding]:
+    """Lint an experiment with a fault, the guard and the undo, some of its keys replaced."""
+    whole = {"method": [FAULT], "controls": [GUARD], "rollbacks": [UNDO]} | changed
+    document = parse(as_text(clean(**whole)), is_json=True)
+    return [finding for finding in lint(document) if finding.rule in rules]
+
+
+def test_a_fault_with_guard_and_undo_is_clean() -> None:
+    assert found({"no-guard", "no-undo", "background-fault", "wrong-type", "argument-type", "argument-name"}) == []
+
+
+def test_a_fault_without_the_guard_is_found() -> None:
+    [finding] = found({"no-guard"}, controls=[])
+    assert finding.pointer == "/controls"
+    assert "'fill the memory'" in finding.message
+
+
+def test_a_guard_at_an_activity_does_not_count() -> None:
+    [finding] = found({"no-guard"}, controls=[], method=[FAULT | {"controls": [GUARD]}])
+    assert finding.pointer == "/method/0/controls/0"
+
+
+@pytest.mark.parametrize(("key", "value"), [("scope", "before"), ("scope", "after"), ("automatic", False)])
+def test_a_guard_of_which_a_part_is_switched_off_is_found(key: str, value: object) -> None:
+    [finding] = found({"no-guard"}, controls=[GUARD | {key: value}])
+    assert finding.pointer == f"/controls/0/{key}"
+
+
+def test_a_fault_without_an_undo_is_found() -> None:
+    other = UNDO | {"provider": {"type": "process", "path": "true", "timeout": 1}}
+    [finding] = found({"no-undo"}, rollbacks=[other])
+    assert finding.pointer == "/method/0"
+    assert "undo_all" in finding.advice
+
+
+def test_an_undo_in_the_method_is_no_rollback() -> None:
+    [finding] = found({"no-undo"}, method=[FAULT, UNDO], rollbacks=[])
+    assert finding.pointer == "/method/0"
+
+
+def test_a_rollback_that_refers_to_an_undo_in_the_method_counts() -> None:
+    assert found({"no-undo"}, method=[FAULT, UNDO], rollbacks=[{"ref": UNDO["name"]}]) == []
+
+
+def test_an_undo_in_the_background_is_found() -> None:
+    [finding] = found({"no-undo"}, rollbacks=[UNDO | {"background": True}])
+    assert finding.pointer == "/rollbacks/0/background"
+
+
+def test_a_fault_in_the_background_is_found() -> None:
+    [finding] = found({"background-fault"}, method=[FAULT | {"background": True}])
+    assert finding.pointer == "/method/0/background"
+
+
+def test_a_fault_labelled_as_a_probe_is_found() -> None:
+    [finding] = found({"wrong-type"}, method=[FAULT | {"type": "probe"}])
+    assert "dry run" in finding.message
+
+
+def test_an_experiment_without_faults_of_ours_needs_no_guard() -> None:
+    assert found({"no-guard", "no-undo"}, method=[], controls=[], rollbacks=[]) == []
+
+
+def test_a_strategy_is_not_asked_of_an_experiment_that_changes_nothing() -> None:
+    assert found({"rollback-strategy"}, method=[], rollbacks=[], runtime={}) == []
+    [finding] = found({"rollback-strategy"}, runtime={})
+    assert finding.level == "error"
