@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: INP001 (Triton's Python backend finds these files by their folder)
+"""Triton's side of the lab's text model: every request keeps a KV cache in GPU memory while it is worked on."""
+
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from cache import DirectCache, NoMemory, PooledCache, Ticket
+from text import TextModel
+from vram import CudaError, Gpu
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `parameters` of the model's configuration."""
+
+    gpu: str
+    seed: int
+    kv_bytes_per_token: int
+    base_ms: float
+    ms_per_token: float
+    max_wait_s: "float | None"
+    arena_bytes: int
+
+    @classmethod
+    def read(cls, config: str) -> "Settings":
+        """Read the parameters; `max_wait_s` below zero means: wait without end."""
+        values = {name: entry["string_value"] for name, entry in json.loads(config)["parameters"].items()}
+        max_wait_s = float(values["max_wait_s"])
+        return cls(
+            gpu=values["gpu"],
+            seed=int(values["seed"]),
+            kv_bytes_per_token=int(values["kv_bytes_per_token"]),
+            base_ms=float(values["base_ms"]),
+            ms_per_token=float(values["ms_per_token"]),
+            max_wait_s=None if max_wait_s < 0 else max_wait_s,
+            arena_bytes=int(values["arena_bytes"]),
+        )
+
+
+class TritonPythonModel:
+    """One instance: one process, one CUDA context, one request (or one formed batch) at a time."""
+
+    def initialize(self, args: "dict[str, str]") -> None:
+        """Take the GPU and make the weights; an error here is the reason that Triton's load answer gives."""
+        self.settings = Settings.read(args["model_config"])
+        self.model = TextModel(self.settings.seed)
+        self.gpu = Gpu(self.settings.gpu)
+        pooled = self.settings.arena_bytes > 0
+        self.cache = PooledCache(self.gpu, self.settings.arena_bytes) if pooled else DirectCache(self.gpu)
+        self.gauges = self._gauges(args) if pooled else None
+        self._show_pool()
+
+    def execute(self, requests: "list[pb_utils.InferenceRequest]") -> "list[pb_utils.InferenceResponse]":
+        """Take every request's cache, work for as long as the longest needs, answer, give the caches back."""
+        tickets = [self._take(request) for request in requests]
+        running = [request for request, ticket in zip(requests, tickets, strict=True) if isinstance(ticket, Ticket)]
+        longest = max((self._tokens(request).shape[1] for request in running), default=0)
+        finish = time.monotonic() + (self.settings.base_ms + self.settings.ms_per_token * longest) / 1000
+        responses = [
+            self._answer(request) if isinstance(ticket, Ticket) else _refusal(ticket)
+            for request, ticket in zip(requests, tickets, strict=True)
+        ]
+        if running:
+            time.sleep(max(0.0, finish - time.monotonic()))
+        for request, ticket in zip(requests, tickets, strict=True):
+            if isinstance(ticket, Ticket):
+                self._end(request, ticket)
+        self._show_pool()
+        return responses
+
+    def finalize(self) -> None:
+        """Leave the GPU as it was found."""
+        self.cache.close()
+        self.gpu.close()
+
+    def _take(self, request: "pb_utils.InferenceRequest") -> "Ticket | str":
+        size = self._tokens(request).size * self.settings.kv_bytes_per_token
+        try:
+            return self.cache.take(size, self.settings.max_wait_s)
+        except (NoMemory, CudaError) as error:
+            return str(error)
+
+    def _answer(self, request: "pb_utils.InferenceRequest") -> "pb_utils.InferenceResponse":
+        try:
+            logits, texts = self.model.answer(self._tokens(request))
+        except ValueError as error:
+            return _refusal(str(error))
+        words = np.array([[text.encode()] for text in texts], dtype=np.object_)
+        return pb_utils.InferenceResponse([pb_utils.Tensor("LOGITS", logits), pb_utils.Tensor("TEXT", words)])
+
+    def _end(self, request: "pb_utils.InferenceRequest", ticket: Ticket) -> None:
+        keep = pb_utils.get_input_tensor_by_name(request, "KEEP_S")
+        if keep is not None and isinstance(self.cache, PooledCache) and float(keep.as_numpy().max()) > 0:
+            self.cache.keep(ticket, float(keep.as_numpy().max()))
+        else:
+            self.cache.give_back(ticket)
+
+    @staticmethod
+    def _tokens(request: "pb_utils.InferenceRequest") -> np.ndarray:
+        return pb_utils.get_input_tensor_by_name(request, "TOKENS").as_numpy()
+
+    @staticmethod
+    def _gauges(args: "dict[str, str]") -> "dict[str, object]":
+        """Make the pool's figures visible on Triton's own metrics page."""
+        labels = {"model": args["model_name"], "instance": args["model_instance_name"]}
+        gauges = {}
+        for name, what in (
+            ("lab_pool_free_bytes", "Free bytes in the model's own pool"),
+            ("lab_pool_largest_free_bytes", "Largest piece of them in one place"),
+        ):
+            family = pb_utils.MetricFamily(name=name, description=what, kind=pb_utils.MetricFamily.GAUGE)
+            gauges[name] = (family, family.Metric(labels=labels))
+        return gauges
+
+    def _show_pool(self) -> None:
+        if self.gauges is not None and isinstance(self.cache, PooledCache):
+            self.gauges["lab_pool_free_bytes"][1].set(self.cache.pool.free_bytes())
+            self.gauges["lab_pool_largest_free_bytes"][1].set(self.cache.pool.largest_free_bytes())
+
+
+def _refusal(why: str) -> "pb_utils.InferenceResponse":
+    return pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(why))

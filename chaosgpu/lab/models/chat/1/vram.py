@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: INP001 (Triton's Python backend finds these files by their folder)
+"""GPU memory through the CUDA driver API and ctypes: whatever `libcuda.so.1` is found, real or simulated."""
+
+import ctypes
+import uuid
+
+_OUT_OF_MEMORY = 2
+
+
+class CudaError(RuntimeError):
+    """A driver call failed for another reason than memory."""
+
+
+class Gpu:
+    """One GPU's primary context in this process; `allocate` and `free` in bytes."""
+
+    def __init__(self, gpu_uuid: str) -> None:
+        try:
+            self._cuda = ctypes.CDLL("libcuda.so.1")
+        except OSError as error:
+            raise CudaError(f"libcuda.so.1 could not be loaded: {error}. Is an NVIDIA driver installed?") from error
+        self._cuda.cuMemAlloc_v2.argtypes = [ctypes.POINTER(ctypes.c_uint64), ctypes.c_size_t]
+        self._cuda.cuMemFree_v2.argtypes = [ctypes.c_uint64]
+        self._cuda.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
+        self._call("cuInit", 0)
+        self._device = self._find(gpu_uuid)
+        self._context = ctypes.c_void_p()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+
+    def _call(self, name: str, *args: object) -> None:
+        code = getattr(self._cuda, name)(*args)
+        if code:
+            raise CudaError(f"{name} answered CUDA error {code}")
+
+    def _find(self, gpu_uuid: str) -> ctypes.c_int:
+        """Find the device by UUID: CUDA's order of devices is not NVML's."""
+        wanted = uuid.UUID(gpu_uuid.removeprefix("GPU-")).bytes
+        count = ctypes.c_int()
+        self._call("cuDeviceGetCount", ctypes.byref(count))
+        for ordinal in range(count.value):
+            device = ctypes.c_int()
+            self._call("cuDeviceGet", ctypes.byref(device), ordinal)
+            found = (ctypes.c_ubyte * 16)()
+            self._call("cuDeviceGetUuid", ctypes.byref(found), device)
+            if bytes(found) == wanted:
+                return device
+        raise CudaError(f"CUDA sees {count.value} GPUs and none of them is {gpu_uuid}")
+
+    def allocate(self, size: int) -> "int | None":
+        """Allocate `size` bytes: the device address, or None where the GPU has not that much left."""
+        self._call("cuCtxSetCurrent", self._context)
+        address = ctypes.c_uint64()
+        code = self._cuda.cuMemAlloc_v2(ctypes.byref(address), size)
+        if code == _OUT_OF_MEMORY:
+            return None
+        if code:
+            raise CudaError(f"cuMemAlloc of {size} bytes answered CUDA error {code}")
+        return address.value
+
+    def free(self, address: int) -> None:
+        """Give memory back."""
+        self._call("cuCtxSetCurrent", self._context)
+        self._call("cuMemFree_v2", address)
+
+    def close(self) -> None:
+        """Leave the GPU."""
+        self._call("cuDevicePrimaryCtxRelease_v2", self._device)

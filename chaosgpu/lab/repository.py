@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the model repository: one body of code, two models (`chat`, and `chat_pooled` with its own allocator)."""
+
+import shutil
+from pathlib import Path
+
+from chaosgpu.lab.variants import Variant, kv_bytes_per_token
+
+__all__ = ["write_repository"]
+
+_CODE = Path(__file__).parent / "models" / "chat" / "1"
+_INSTANCES = 4
+_SEED = 20260101
+# The pool's arena: two percent of the GPU, taken when `chat_pooled` is loaded.
+_ARENA_SHARE = 0.02
+
+_INPUT = '{ name: "TOKENS" data_type: TYPE_INT32 dims: [ -1 ] }'
+_KEEP = '{ name: "KEEP_S" data_type: TYPE_FP32 dims: [ 1 ] optional: true }'
+_OUTPUT = '{ name: "LOGITS" data_type: TYPE_FP32 dims: [ 32 ] }, { name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] }'
+
+
+def write_repository(directory: Path, variant: Variant, gpu: str, gpu_memory_bytes: int) -> None:
+    """Write both models for one GPU; `chat` is loaded at start, `chat_pooled` on demand."""
+    for model, arena in (("chat", 0), ("chat_pooled", int(gpu_memory_bytes * _ARENA_SHARE))):
+        folder = directory / model
+        shutil.copytree(_CODE, folder / "1", ignore=shutil.ignore_patterns("__pycache__"))
+        parameters = {
+            "gpu": gpu,
+            "seed": str(_SEED),
+            "kv_bytes_per_token": str(kv_bytes_per_token(gpu_memory_bytes)),
+            "base_ms": "10",
+            "ms_per_token": "0.8",
+            "max_wait_s": "-1" if variant.max_wait_s is None else f"{variant.max_wait_s:g}",
+            "arena_bytes": str(arena),
+        }
+        (folder / "config.pbtxt").write_text(_config(model, variant, parameters, pooled=arena > 0))
+
+
+def _config(model: str, variant: Variant, parameters: dict[str, str], *, pooled: bool) -> str:
+    entries = ",\n".join(
+        f'  {{ key: "{key}" value: {{ string_value: "{value}" }} }}' for key, value in parameters.items()
+    )
+    lines = [
+        f'name: "{model}"',
+        'backend: "python"',
+        "max_batch_size: 16",
+        f"input [ {_INPUT}{', ' + _KEEP if pooled else ''} ]",
+        f"output [ {_OUTPUT} ]",
+        f"instance_group [ {{ count: {1 if pooled else _INSTANCES} kind: KIND_CPU }} ]",
+        f"parameters [\n{entries}\n]",
+    ]
+    if variant.max_queue_size is not None:
+        # Triton keeps queue policies in the dynamic batcher; with no delay it only groups what already waits.
+        lines.append(
+            "dynamic_batching { default_queue_policy { timeout_action: REJECT "
+            f"default_timeout_microseconds: {variant.queue_timeout_us} max_queue_size: {variant.max_queue_size} }} }}"
+        )
+    return "\n".join(lines) + "\n"
