@@ -84,7 +84,7 @@ def _bus_of(params: JsonMapping, tools: Tools) -> str:
 
 
 def _is_later(line: XidLine, after_s: Optional[float]) -> bool:
-    """Tell whether a line counts. One without a time stamp does: an error is not to be missed because its age is unknown."""
+    """Tell whether a line counts; one without a time stamp does, since its error must not be missed."""
     return after_s is None or line.monotonic_s is None or line.monotonic_s >= after_s
 
 
