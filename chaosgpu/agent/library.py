@@ -7,7 +7,7 @@ and its digest, and an undo that finds another one goes stuck instead of touchin
 
 import os
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional
+from typing import Mapping, Optional
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import DriverFailed
@@ -35,11 +35,6 @@ class Library:
         """Read it back from a lease's record."""
         simulator = values.optional_text(source, "simulator")
         return cls(values.text(source, "path"), values.text(source, "sha256"), simulator)
-
-
-def environment_to_record(environment: Mapping[str, str]) -> Dict[str, str]:
-    """Return what decides which library is found and which simulated GPUs it shows; nothing else is kept."""
-    return {key: text for key, text in environment.items() if key == "LD_LIBRARY_PATH" or key.startswith("CHAOSGPU_")}
 
 
 def file_sha256(path: str) -> str:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What works on this host and what does not, each in one sentence; it changes nothing and never raises our errors."""
 
+import contextlib
 import os
 import platform
-import socket
 import sys
 from typing import Callable, List, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.readings.doctor_faults import fault_checks
 from chaosgpu.agent.readings.health import healthy
 from chaosgpu.agent.readings.host import Host
@@ -25,6 +26,11 @@ Verdict = Tuple[Optional[bool], str]
 
 def doctor(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the request holds no parameters)
     """Return {"checks": [{"name", "ok", "detail"}]}: true is well, false is not, null could not be found out."""
+    with contextlib.closing(host.new_driver()) as driver:
+        return {"protocol": 1, "host": host.name, "checks": _checks(host, driver)}
+
+
+def _checks(host: Host, driver: Driver) -> List[JsonValue]:
     checks: List[JsonValue] = []
 
     def check(name: str, look: Callable[[], Verdict]) -> bool:
@@ -40,14 +46,14 @@ def doctor(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the
     check("policy", lambda: _policy(host))
     check("boot id", _boot_id)
     gpus: List[JsonObject] = []
-    if check("driver", lambda: _driver(host)):
-        check("library", lambda: _library(host))
-        gpus = _gpus(host)
+    if check("driver", lambda: _driver(driver)):
+        check("library", lambda: _library(driver))
+        gpus = _gpus(driver)
     for gpu in gpus:
-        _check_gpu(gpu, host, check)
-    for fault in host.registry.values():
-        checks.extend(fault_checks(fault, gpus, host))
-    return {"protocol": 1, "host": socket.gethostname(), "checks": checks}
+        _check_gpu(gpu, driver, check)
+    for fault in host.registry().values():
+        checks.extend(fault_checks(fault, gpus, host, driver))
+    return checks
 
 
 def _python() -> Verdict:
@@ -79,9 +85,7 @@ def _filesystem(folder: str) -> str:
 
 
 def _policy(host: Host) -> Verdict:
-    policy = host.policy
-    if policy is None:
-        return False, "This host has no policy, so the agent only reads. Its owner writes one to permit faults."
+    policy = host.read_policy()
     return True, f"It permits {', '.join(policy.permit) or 'nothing'} for at most {policy.max_duration_s:g} s."
 
 
@@ -93,8 +97,8 @@ def _boot_id() -> Verdict:
         return False, f"{_BOOT_ID} cannot be read ({error.strerror}), so a reboot would go unnoticed."
 
 
-def _driver(host: Host) -> Verdict:
-    found = host.driver.call("driver_versions")
+def _driver(driver: Driver) -> Verdict:
+    found = driver.call("driver_versions")
     versions = found if isinstance(found, dict) else {}
     return True, (
         f"The driver answers: version {versions.get('driver')}, NVML {versions.get('nvml')}, CUDA "
@@ -102,8 +106,8 @@ def _driver(host: Host) -> Verdict:
     )
 
 
-def _library(host: Host) -> Verdict:
-    found = host.driver.call("library_in_use")
+def _library(driver: Driver) -> Verdict:
+    found = driver.call("library_in_use")
     library = found if isinstance(found, dict) and found else None
     if library is None:
         return False, "The NVML library in use could not be found among the files that the driver's process has open."
@@ -112,12 +116,12 @@ def _library(host: Host) -> Verdict:
     return True, f"{library.get('path')} (SHA-256 {library.get('sha256')}): {what}."
 
 
-def _gpus(host: Host) -> List[JsonObject]:
-    found = host.driver.call("list_gpus")
+def _gpus(driver: Driver) -> List[JsonObject]:
+    found = driver.call("list_gpus")
     return [gpu for gpu in found if isinstance(gpu, dict)] if isinstance(found, list) else []
 
 
-def _check_gpu(gpu: JsonObject, host: Host, check: Callable[[str, Callable[[], Verdict]], bool]) -> None:
+def _check_gpu(gpu: JsonObject, driver: Driver, check: Callable[[str, Callable[[], Verdict]], bool]) -> None:
     uuid = values.optional_text(gpu, "uuid")
     if uuid is None:
         sentence = f"It does not answer: NVML {gpu.get('code')} ({gpu.get('why')}). No fault is put on it."
@@ -126,7 +130,7 @@ def _check_gpu(gpu: JsonObject, host: Host, check: Callable[[str, Callable[[], V
     named = f"{gpu.get('name')} at {gpu.get('pci_bus_id')}"
 
     def look() -> Verdict:
-        reasons = healthy(host.driver, uuid)
+        reasons = healthy(driver, uuid)
         return not reasons, f"{named}: {'; '.join(reasons) if reasons else 'nothing is known to be wrong with it'}."
 
     check(f"GPU {uuid}", look)

@@ -5,6 +5,7 @@ import os
 from typing import Dict, List, Sequence, Tuple
 
 from chaosgpu.agent.errors import AgentError, DriverFailed
+from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.readings.host import DeclaredFault, Host
 from chaosgpu.agent.values import JsonMapping, JsonValue
 
@@ -21,7 +22,7 @@ _NEEDS: Dict[str, str] = {
 }
 
 
-def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host) -> List[JsonValue]:
+def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host, driver: Driver) -> List[JsonValue]:
     """Return the checks of one fault: one for the host, and one for each GPU that cannot take it."""
     checks: List[JsonValue] = []
     reasons: List[str] = []
@@ -35,7 +36,7 @@ def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host) 
     )
     checks.append({"name": f"fault {fault.name}", "ok": not reasons, "detail": detail})
     for gpu in gpus:
-        missing = _missing(fault, str(gpu.get("uuid")), host) if "uuid" in gpu else ""
+        missing = _missing(fault, str(gpu.get("uuid")), driver) if "uuid" in gpu else ""
         if missing:
             checks.append({"name": f"fault {fault.name} on GPU {gpu['uuid']}", "ok": False, "detail": missing})
     return checks
@@ -43,21 +44,18 @@ def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host) 
 
 def _permitted(fault: DeclaredFault, host: Host) -> Tuple[bool, str]:
     try:
-        policy = host.policy
-        if policy is None:
-            return False, "this host has no policy"
-        policy.allow(fault.name, _SHORTEST_S)
+        host.read_policy().allow(fault.name, _SHORTEST_S)
     except AgentError as error:
         return False, str(error).rstrip(".")
     return True, ""
 
 
-def _missing(fault: DeclaredFault, uuid: str, host: Host) -> str:
+def _missing(fault: DeclaredFault, uuid: str, driver: Driver) -> str:
     call = _NEEDS.get(fault.name)
     if call is None:
         return ""
     try:
-        host.driver.call(call, uuid)
+        driver.call(call, uuid)
     except DriverFailed as error:
         if error.code in _UNSUPPORTED:
             return f"This product or driver cannot: {error}"

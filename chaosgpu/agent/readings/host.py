@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `read`, `facts` and `doctor` need of the host; the agent's own host has it."""
+"""What `read`, `facts` and `doctor` need of the host; the agent's own `Host` has it."""
 
-from typing import Mapping, Optional, Protocol, Tuple
+from typing import Mapping, Protocol, Tuple
 
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.readings.catalogue import Clock
 
-__all__ = ["DeclaredFault", "Host", "HostHome", "HostPolicy"]
+__all__ = ["DeclaredFault", "EndedDriver", "Host", "HostHome", "HostPolicy"]
 
 
 class HostHome(Protocol):
@@ -44,25 +44,37 @@ class DeclaredFault(Protocol):
         """Which rights it needs: "root" or "user"."""
 
 
+class EndedDriver(Driver, Protocol):
+    """A driver that is ended when the verb is done."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Host(Protocol):
-    """The host as the agent's verbs see it."""
+    """The host as these verbs see it."""
+
+    @property
+    def name(self) -> str:
+        """What the host is called."""
 
     @property
     def home(self) -> HostHome:
         """The state root."""
 
     @property
-    def policy(self) -> Optional[HostPolicy]:
-        """The policy; None or Forbidden where there is none."""
-
-    @property
-    def driver(self) -> Driver:
-        """The driver, made at the first use."""
-
-    @property
     def clock(self) -> Clock:
         """The host's time."""
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The agent's environment."""
+
+    def new_driver(self) -> EndedDriver:
+        """Make a driver; it starts with its first call."""
+
+    def read_policy(self) -> HostPolicy:
+        """Return the policy, or raise Forbidden where there is none."""
+
     def registry(self) -> Mapping[str, DeclaredFault]:
-        """Every fault by name."""
+        """Return every fault by name."""
