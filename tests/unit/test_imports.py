@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What importing this package costs, and what it must not pull in."""
+
+import subprocess
+import sys
+
+import pytest
+
+# What Chaos Toolkit itself has loaded before it imports the module of an activity.
+_HOST = "import chaostoolkit.cli, chaoslib.experiment"
+HEAVY = {"pynvml", "rich", "pydantic", "logzero", "numpy", "tritonclient", "ansible_runner", "jsonschema", "asyncio"}
+BUDGET_S = 0.030  # issue: `import chaosgpu.gpu.actions` adds at most 30 ms to an empty `chaos run`
+
+
+def _python(script: str) -> str:
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def _seconds_added(module: str) -> float:
+    return float(
+        _python(
+            f"{_HOST}\nimport time\nstart = time.perf_counter()\nimport {module}\nprint(time.perf_counter() - start)"
+        )
+    )
+
+
+@pytest.mark.parametrize("module", ["chaosgpu.gpu.actions", "chaosgpu.gpu.probes", "chaosgpu.lease.actions"])
+def test_importing_an_activity_module_pulls_in_nothing_heavy(module: str) -> None:
+    script = f"{_HOST}\nimport sys\nbefore = set(sys.modules)\nimport {module}\nprint(*(set(sys.modules) - before))"
+    added = set(_python(script).split())
+    assert module in added
+    assert {name.partition(".")[0] for name in added} & HEAVY == set()
+    assert not {name for name in added if name.startswith(("chaosgpu.sim", "chaosgpu.lab", "chaosgpu.agent"))}
+
+
+def test_importing_the_gpu_actions_stays_within_its_budget() -> None:
+    # The least of several: what else the machine does can only add.
+    assert min(_seconds_added("chaosgpu.gpu.actions") for _ in range(5)) <= BUDGET_S
+
+
+def test_an_import_beyond_the_budget_would_be_seen() -> None:
+    assert _seconds_added("time; time.sleep(0.05)") > BUDGET_S
+
+
+def test_the_package_itself_imports_without_chaos_toolkit() -> None:
+    added = set(
+        _python("import sys\nbefore = set(sys.modules)\nimport chaosgpu\nprint(*(set(sys.modules) - before))").split()
+    )
+    assert added == {"chaosgpu"}
+
+
+def test_the_agent_imports_without_chaos_toolkit_and_pydantic() -> None:
+    script = "import sys\nimport chaosgpu.agent.faults.contract\nprint(*sys.modules)"
+    assert (
+        set(_python(script).split()) & {"chaoslib", "pydantic", "yaml", "requests", "rich", "chaosgpu.errors"} == set()
+    )
