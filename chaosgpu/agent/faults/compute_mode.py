@@ -64,7 +64,11 @@ class ComputeMode(GpuSetting[ModeParams]):
 
     def shown(self, value: int) -> JsonObject:
         """Return its name."""
-        return {"compute_mode": NAMES.get(value, str(value))}
+        return {"compute_mode": self.said(value)}
+
+    def said(self, value: int) -> str:
+        """Return its name."""
+        return NAMES.get(value, str(value))
 
     def allow(self, params: ModeParams, uuid: str, context: Context) -> None:
         """Refuse MIG, and a squatter that would not be alone."""

@@ -51,6 +51,10 @@ class PowerCap(GpuSetting[PowerParams]):
         """Return it in watts."""
         return {"power_limit_watts": value / MILLI}
 
+    def said(self, value: int) -> str:
+        """Return it in watts."""
+        return f"{value / MILLI:g} W"
+
     def allow(self, params: PowerParams, uuid: str, context: Context) -> None:
         """Refuse what is outside the GPU's own bounds."""
         limits = self._limits(uuid, context)

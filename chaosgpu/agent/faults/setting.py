@@ -39,6 +39,10 @@ class GpuSetting(Fault[Params]):
     def shown(self, value: int) -> JsonObject:
         """Return the value as a report shows it, with its unit in the name."""
 
+    @abstractmethod
+    def said(self, value: int) -> str:
+        """Return the value as a sentence says it, with its unit."""
+
     def allow(self, params: Params, uuid: str, context: Context) -> None:
         """Refuse what this GPU cannot be set to; for overriding."""
 
@@ -49,7 +53,7 @@ class GpuSetting(Fault[Params]):
         present = self.now(uuid, context)
         self.allow(params, uuid, context)
         if present == self.goal(params):
-            raise NoEffect(f"The {self.setting} of GPU {uuid} is {self.shown(present)} already: nothing would change.")
+            raise NoEffect(f"The {self.setting} of GPU {uuid} is {self.said(present)} already: nothing would change.")
 
     def claims(self, params: Params, context: Context) -> Tuple[str, ...]:
         """Name the setting."""
@@ -71,8 +75,8 @@ class GpuSetting(Fault[Params]):
             present = self.now(uuid_in(prior), context)
             if present != self.goal(params):
                 raise Unverified(
-                    f"The driver said yes to a {self.setting} of {self.shown(self.goal(params))} on GPU "
-                    f"{uuid_in(prior)}, but reads back {self.shown(present)}."
+                    f"The driver said yes to a {self.setting} of {self.said(self.goal(params))} on GPU "
+                    f"{uuid_in(prior)}, but reads back {self.said(present)}."
                 )
         return self.shown(present)
 
@@ -88,13 +92,9 @@ class GpuSetting(Fault[Params]):
         ours = present == self.goal(params)
         left_alone: Tuple[str, ...] = ()
         if not ours and present != before:
-            left_alone = (
-                f"{self.setting} of GPU {uuid}: it was {self.shown(before)} before the fault and somebody has set "
-                f"{self.shown(present)} since; that was not overwritten",
-            )
-        by_hand = (
-            f"Set the {self.setting} of GPU {uuid} back to {self.shown(before)}; it still is {self.shown(present)}."
-        )
+            change = f"it was {self.said(before)}, and somebody has set {self.said(present)} since"
+            left_alone = (f"{self.setting} of GPU {uuid}: {change}; that was not overwritten",)
+        by_hand = f"Set the {self.setting} of GPU {uuid} to {self.said(before)}; it still is {self.said(present)}."
         return Restored(
             clean=not ours, values=self.shown(present), left_alone=left_alone, by_hand=by_hand if ours else ""
         )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fault, by name: one line each."""
+
+from typing import Any, Dict, Tuple
+
+from chaosgpu.agent.faults.burn import Burn
+from chaosgpu.agent.faults.clock_lock import ClockLock
+from chaosgpu.agent.faults.compute_mode import ComputeMode
+from chaosgpu.agent.faults.contract import Fault
+from chaosgpu.agent.faults.memory_fill import MemoryFill
+from chaosgpu.agent.faults.memory_leak import MemoryLeak
+from chaosgpu.agent.faults.persistence_off import PersistenceOff
+from chaosgpu.agent.faults.power_cap import PowerCap
+from chaosgpu.agent.faults.process_kill import ProcessKill
+from chaosgpu.agent.faults.process_stop import ProcessStop
+
+__all__ = ["REGISTRY"]
+
+# Each fault has its own type of parameters; whoever calls it hands back what its own `parse` gave.
+_FAULTS: Tuple[Fault[Any], ...] = (
+    MemoryFill(),
+    MemoryLeak(),
+    ClockLock(),
+    PowerCap(),
+    ComputeMode(),
+    PersistenceOff(),
+    Burn(),
+    ProcessKill(),
+    ProcessStop(),
+)
+
+REGISTRY: Dict[str, Fault[Any]] = {fault.name: fault for fault in _FAULTS}
