@@ -17,7 +17,7 @@ FORM = 1
 LIVE = ("armed", "active")
 OPEN = ("reserved", "armed", "active", "reverting", "stuck")
 ENDED = ("clean", "tombstone")
-ENDED_BY = ("undo", "deadline", "halt", "unverified", "holder_died", "abandoned")
+ENDED_BY = ("undo", "deadline", "halt", "unverified", "holder_died", "abandoned", "refused")
 _MAX_TEXT = 600
 
 
@@ -75,6 +75,7 @@ class State:
     reason: Optional[str] = None
     ended_by: Optional[str] = None
     renewals: int = 0
+    skew_s: Optional[float] = None  # of the injection against `inject_at`
     history: Tuple[JsonObject, ...] = ()
 
     def over(self, boot: Boot, boottime_s: float) -> bool:
@@ -88,13 +89,17 @@ class State:
         return max(0.0, round(min(self.deadline_s, self.end_s) - boottime_s, 3))
 
     def moved(self, state: str, boottime_s: float, at: str, ended_by: Optional[str], reason: Optional[str]) -> "State":
-        """Return it in the next state, with one more line of history stamped with the host's two clocks."""
+        """Return it in the next state, with one more line of history stamped with the host's two clocks.
+
+        Without a reason the last one stays; a new undo starts with its own.
+        """
         reason = None if reason is None else reason[:_MAX_TEXT]
         ended_by = ended_by or self.ended_by
         entry: JsonObject = {"state": state, "boottime_s": round(boottime_s, 6), "at": at}
         entry.update({key: text for key, text in (("ended_by", ended_by), ("reason", reason)) if text is not None})
         history = self.history[:8] + self.history[-8:] if len(self.history) > 16 else self.history  # noqa: PLR2004
-        return replace(self, state=state, ended_by=ended_by, reason=reason, history=(*history, entry))
+        lasting = reason if reason is not None or state == "reverting" else self.reason
+        return replace(self, state=state, ended_by=ended_by, reason=lasting, history=(*history, entry))
 
     def to_json(self) -> JsonObject:
         """Return it as JSON."""
@@ -123,6 +128,7 @@ class State:
                 reason=values.optional_text(source, "reason"),
                 ended_by=values.optional_text(source, "ended_by"),
                 renewals=values.whole(source, "renewals", 0, 2**31),
+                skew_s=None if source.get("skew_s") is None else values.number(source, "skew_s", -1e6, 1e6),
                 history=_entries(source, "history"),
             )
         except BadRequest as error:

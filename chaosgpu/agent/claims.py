@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One lease a resource, machine-wide, whoever asks: a file a claim in the sticky /var/tmp, made exclusively.
+
+A claim is held unless the record of the lease it names can be read and says that the lease has ended.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Sequence, Tuple
+
+from chaosgpu.agent.clock import Clock
+from chaosgpu.agent.errors import AgentError, Claimed, StoreFailed
+from chaosgpu.agent.folder import LeaseFolder
+from chaosgpu.agent.home import Home
+from chaosgpu.agent.lock import Lock
+from chaosgpu.agent.record import ENDED
+
+__all__ = ["CLAIMS_DIRECTORY", "Claims", "Owner", "keys"]
+
+CLAIMS_DIRECTORY = "/var/tmp"  # noqa: S108 (the one folder that all users share; opened without following links)
+_LOCK_WAIT_S = 5.0
+_NEW = ".new"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a claim is: a lease in the state root of some user."""
+
+    home: str
+    lease: str
+
+
+class Claims:
+    """The claims of this machine."""
+
+    def __init__(self, directory: str, clock: Clock) -> None:
+        self._directory, self._clock = directory, clock
+
+    def path(self, claim: str) -> str:
+        """Return the file of a claim."""
+        return f"{self._directory}/chaosgpu-claim-{hashlib.sha256(claim.encode()).hexdigest()[:32]}.json"
+
+    def take(self, claims: Sequence[str], owner: Owner, mend: Callable[[Owner], None]) -> None:
+        """Take all of them or none; `mend` may first end a lease of ours whose time is over. Raises Claimed."""
+        taken: List[str] = []
+        try:
+            for claim in sorted(claims):
+                holder = self._take_one(claim, owner)
+                if holder is not None and holder != owner:
+                    mend(holder)
+                    holder = self._take_one(claim, owner)
+                if holder is not None and holder != owner:
+                    raise Claimed(
+                        f"{claim} is held by lease {holder.lease} of {holder.home}: wait until it ends, or undo it."
+                    )
+                if holder is None:
+                    taken.append(claim)
+        except AgentError:
+            self.release(taken, owner)
+            raise
+
+    def release(self, claims: Sequence[str], owner: Owner) -> None:
+        """Give up those that are ours; a claim that cannot be removed is free all the same, its lease has ended."""
+        with self._lock():
+            for claim in claims:
+                path = self.path(claim)
+                _remove(path + _NEW)  # of one who was killed while he made it
+                if os.path.lexists(path) and self._owner(path) == owner:
+                    _remove(path)
+
+    def _lock(self) -> Lock:
+        busy = f"The claims in {self._directory} are locked by another process since {_LOCK_WAIT_S:g} s; ask again."
+        return Lock(f"{self._directory}/chaosgpu-claims.lock", self._clock, _LOCK_WAIT_S, busy)
+
+    def _take_one(self, claim: str, owner: Owner) -> Optional[Owner]:
+        """Take one claim; return None if it is ours now, else whose it is (ours already, perhaps)."""
+        path = self.path(claim)
+        with self._lock():
+            if os.path.lexists(path):
+                holder = self._owner(path)
+                if holder == owner or not self._ended(holder):
+                    return holder
+                if not _remove(path):
+                    return holder
+            self._write(path, claim, owner)
+        return None
+
+    def _write(self, path: str, claim: str, owner: Owner) -> None:
+        """Make the file whole and exclusively: one that was cut off half-way would be held for ever."""
+        content = json.dumps({"claim": claim, "lease": owner.lease, "home": owner.home, "user": os.getuid()})
+        try:
+            _remove(path + _NEW)
+            descriptor = os.open(path + _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            try:
+                os.write(descriptor, content.encode())
+            finally:
+                os.close(descriptor)
+            os.link(path + _NEW, path)
+        except OSError as error:
+            raise StoreFailed(f"The claim {path} on {claim} cannot be written: {error.strerror}.") from error
+        finally:
+            _remove(path + _NEW)
+
+    def _owner(self, path: str) -> Owner:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                found = json.loads(file.read(65536))
+            home, lease = found["home"], found["lease"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return Owner(f"(unreadable: {path})", "unknown")
+        return Owner(str(home), str(lease))
+
+    def _ended(self, owner: Owner) -> bool:
+        """Unknown means held: a record that is missing, unreadable or damaged has not said that it ended."""
+        try:
+            state = LeaseFolder(Home(owner.home, limited=False), owner.lease, self._clock).state()
+        except AgentError:
+            return False
+        return state is not None and state.state in ENDED
+
+
+def _remove(path: str) -> bool:
+    try:
+        os.unlink(path)  # noqa: PTH108 (pathlib costs 9 ms)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def keys(claims: Tuple[str, ...], simulator: Optional[str]) -> Tuple[str, ...]:
+    """Add the simulator's instance to the name of each GPU: two simulators may show the same UUID."""
+    if simulator is None:
+        return claims
+    named = []
+    for claim in claims:
+        words = claim.split(":")
+        if words[0] == "gpu" and len(words) > 1 and simulator not in claim:
+            words[1] += f"@{simulator}"
+        named.append(":".join(words))
+    return tuple(named)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel locks on files: they end with the process that holds them, however it ends."""
+
+import fcntl
+import os
+from types import TracebackType
+from typing import Optional, Type
+
+from chaosgpu.agent.clock import Clock
+from chaosgpu.agent.errors import Refused, StoreFailed
+
+__all__ = ["Lock", "held"]
+
+_STEP_S = 0.005
+
+
+class Lock:
+    """An exclusive lock with a deadline; nobody who waits for it waits for ever."""
+
+    def __init__(self, path: str, clock: Clock, wait_s: float, busy: str) -> None:
+        self._path, self._clock, self._wait_s, self._busy = path, clock, wait_s, busy
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        if not self.take():
+            raise Refused(self._busy)
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.release()
+
+    def take(self) -> bool:
+        """Take the lock; False if somebody else still holds it when the time is over."""
+        descriptor = _open(self._path)
+        end_s = self._clock.boottime_s() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # noqa: PERF203 (this is a loop of tries)
+                if self._clock.boottime_s() >= end_s:
+                    os.close(descriptor)
+                    return False
+                self._clock.sleep(_STEP_S)
+            else:
+                self._descriptor = descriptor
+                return True
+
+    def release(self) -> None:
+        """Give it up."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def held(path: str) -> bool:
+    """Tell whether some process holds the lock; asking does not take it from anybody."""
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open(path: str) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW  # reading is enough for a lock, so that others' lock files can be used too
+    try:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            return os.open(path, flags | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreFailed(f"The lock {path} cannot be opened: {error.strerror}.") from error

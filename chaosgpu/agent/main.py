@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's command line: which verb, on which host, answered how. Tests pass their own parts."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import BinaryIO, Callable, Mapping, Optional, Sequence, Tuple
+
+from chaosgpu.agent import halt, protocol
+from chaosgpu.agent.claims import CLAIMS_DIRECTORY, Claims
+from chaosgpu.agent.clock import Clock, SystemClock, current_boot
+from chaosgpu.agent.command import installed_command
+from chaosgpu.agent.errors import AgentError, BadRequest
+from chaosgpu.agent.hold import Role, hold
+from chaosgpu.agent.home import Home, find_home
+from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
+from chaosgpu.agent.policy import SYSTEM_POLICY, Policy, read_policy
+from chaosgpu.agent.revert import FAULT_BROKE
+from chaosgpu.agent.syslog import DEV_LOG, log_verb, operator_of
+from chaosgpu.agent.values import JsonMapping, JsonObject
+from chaosgpu.agent.verbs import CHANGING, VERBS
+from chaosgpu.agent.watchdog.choose import choose
+
+__all__ = ["Parts", "main"]
+
+
+def _no_step(_: str) -> None:
+    """Do nothing: only tests look at the steps."""
+
+
+def _registry() -> Mapping[str, AnyFault]:
+    from chaosgpu.agent.faults.registry import REGISTRY  # noqa: PLC0415 (only needed for faults)
+
+    return REGISTRY
+
+
+def _roles() -> Mapping[str, Role]:
+    from chaosgpu.agent.holders import ROLES  # noqa: PLC0415 (only holders need them)
+
+    return ROLES
+
+
+def _driver(environment: Optional[Mapping[str, str]] = None, library: Optional[JsonMapping] = None) -> ClosableDriver:
+    from chaosgpu.agent.driver import ForkedDriver  # noqa: PLC0415 (only needed for GPUs)
+
+    return ForkedDriver(environment, library)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the agent is made of on a real host; a test's entry script replaces what it must."""
+
+    registry: Callable[[], Mapping[str, AnyFault]] = _registry
+    roles: Callable[[], Mapping[str, Role]] = _roles
+    new_driver: Callable[..., ClosableDriver] = _driver
+    command: Tuple[str, ...] = ()
+    claims_directory: str = CLAIMS_DIRECTORY
+    system_policy: str = SYSTEM_POLICY
+    policy_owner: int = 0
+    run_halt: str = halt.RUN_HALT
+    dev_log: str = DEV_LOG
+    clock: Optional[Clock] = None
+    step: Callable[[str], None] = _no_step
+
+
+def main(
+    argv: Sequence[str],
+    stdin: BinaryIO,
+    stdout: BinaryIO,
+    parts: Optional[Parts] = None,
+    environment: Optional[Mapping[str, str]] = None,
+) -> int:
+    """Run one verb and return the exit status: 0 if standard output holds the answer, 1 if it holds an error."""
+    parts = Parts() if parts is None else parts
+    environment = os.environ if environment is None else environment
+    if argv[:1] == ["hold"]:
+        return hold(argv[1], stdin, stdout, parts.roles())
+    if argv[:1] == ["keep"]:
+        from chaosgpu.agent.watchdog.keep import keep  # noqa: PLC0415 (only the keeper needs it)
+
+        leases, lease = os.path.split(argv[1])
+        home = Home(os.path.dirname(leases), "CHAOSGPU_AGENT_HOME" in environment)  # noqa: PTH120 (as above)
+        return keep(_host(parts, environment, home, "keeper"), lease)
+    name = os.uname().nodename
+    verb = " ".join(argv)
+    request: JsonObject = {}
+    operator = "unknown"
+    try:
+        if verb not in VERBS:
+            raise BadRequest(f"The agent has no verb {verb!r}; it has: {', '.join(sorted(VERBS))}.")
+        request = protocol.read_request(stdin)
+        run, keys = VERBS[verb]
+        protocol.check_keys(request, verb, keys)
+        operator = operator_of(request, environment, os.getuid())
+        if verb in CHANGING:
+            log_verb(parts.dev_log, verb, operator, request, "asked")
+        home = find_home(environment, os.getuid())
+        answer = protocol.answer(run(request, _host(parts, environment, home, operator)))
+        outcome = "done"
+    except AgentError as error:
+        answer, outcome = protocol.error_answer(error, name), f"failed:{error.kind}"
+    except FAULT_BROKE as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        mistake = AgentError(f"The verb {verb} broke: {type(error).__name__}: {error}. This is a mistake in the agent.")
+        answer, outcome = protocol.error_answer(mistake, name), "failed:internal"
+    log_verb(parts.dev_log, verb, operator, request, outcome)
+    protocol.write(stdout, answer)
+    return 1 if "error" in answer else 0
+
+
+def _host(parts: Parts, environment: Mapping[str, str], home: Home, operator: str) -> Host:
+    clock = parts.clock or SystemClock()
+    command = parts.command or installed_command()
+
+    def policy() -> Policy:
+        if home.limited:
+            return read_policy(f"{home.path}/policy.json", None)
+        return read_policy(parts.system_policy, parts.policy_owner)
+
+    return Host(
+        name=os.uname().nodename,
+        home=home,
+        environment=environment,
+        clock=clock,
+        boot=current_boot(),
+        claims=Claims(parts.claims_directory, clock),
+        deadline=choose(command, clock),
+        command=command,
+        faults=parts.registry,
+        new_driver=parts.new_driver,
+        read_policy=policy,
+        halt_files=(home.halt, parts.run_halt),
+        operator=operator,
+        step=parts.step,
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sweep, list and a refused claim do alike: end what is over, and give a live lease its keeper back."""
+
+from typing import Optional, Tuple
+
+from chaosgpu.agent import halt
+from chaosgpu.agent.environment import from_record
+from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.folder import LeaseFolder
+from chaosgpu.agent.host import Host
+from chaosgpu.agent.process import alive
+from chaosgpu.agent.record import LIVE, State
+from chaosgpu.agent.revert import revert
+
+__all__ = ["mend", "why_over"]
+
+
+def why_over(host: Host, folder: LeaseFolder, state: State) -> Optional[Tuple[str, str]]:
+    """Return who ends it and why, or None while it may go on."""
+    if state.state == "reverting":
+        return state.ended_by or "undo", state.reason or "its undo was broken off"
+    if state.state not in ("reserved", *LIVE):
+        return None
+    if state.boot != host.boot:
+        return "deadline", "the host was started anew since it was made"
+    if state.over(host.boot, host.clock.boottime_s()):
+        return "deadline", "its time was over"
+    latched = halt.latched(host)
+    if latched is not None:
+        return "halt", f"the host was halted by {latched['by']}: {latched['reason']}"
+    if state.state != "active" and not folder.being_applied():
+        return "abandoned", "the process that applied it died before it was active"
+    if state.state == "active" and state.holder is not None and not alive(state.holder):
+        return "holder_died", f"its holder process {state.holder.pid} ended before its time"
+    return None
+
+
+def mend(host: Host, folder: LeaseFolder) -> Optional[State]:
+    """End the lease if it is over, start a new keeper if it has lost its own; return how it stands now."""
+    state = folder.seen()
+    if state is None:
+        return None
+    due = why_over(host, folder, state)
+    if due is not None:
+        try:
+            return revert(host, folder, *due)
+        except AgentError:
+            return folder.seen()  # another process is at it
+    if state.state == "active" and not host.deadline.armed(folder):
+        undo = folder.undo_record()
+        try:
+            host.deadline.arm(folder, from_record({} if undo is None else undo.environment))
+        except AgentError as error:
+            return revert(host, folder, "deadline", f"its keeper had died and no new one could be started: {error}")
+    return state

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host has the last word: its policy says which faults it takes, how long, and what nobody may touch.
+
+Without a policy, or with one that anybody but root could have written, the agent reads and never injects.
+"""
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Optional, Tuple
+
+from chaosgpu.agent import values
+from chaosgpu.agent.errors import BadRequest, Forbidden
+from chaosgpu.agent.values import JsonMapping
+
+__all__ = ["SYSTEM_POLICY", "Policy", "read_policy"]
+
+SYSTEM_POLICY = "/etc/chaosgpu/policy.json"
+_KEYS = frozenset({"version", "permit", "max_duration_s", "protected", "approvals", "python"})
+_LONGEST_S = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What this host permits; `python` is the interpreter that transports start the agent with."""
+
+    permit: Tuple[str, ...]
+    max_duration_s: float
+    protected_units: Tuple[str, ...] = ()
+    protected_gpus: Tuple[str, ...] = ()
+    approvals_required: bool = False
+    python: Optional[str] = None
+
+    def allow(self, fault: str, max_duration_s: float) -> None:
+        """Refuse a fault that is not permitted or that may last too long."""
+        if self.approvals_required:
+            raise Forbidden(
+                "This host's policy demands an approval, and this agent cannot check one. "
+                'Set "required" to false under "approvals" there, or drill another host.'
+            )
+        if not any(fnmatchcase(fault, pattern) for pattern in self.permit):
+            raise Forbidden(f"This host's policy does not permit {fault}; it permits: {', '.join(self.permit) or '-'}.")
+        if max_duration_s > self.max_duration_s:
+            raise Forbidden(
+                f"This host's policy permits {self.max_duration_s:g} s at most, and {max_duration_s:g} s were asked "
+                "for (the duration with its margin): ask for less."
+            )
+
+    def allow_claims(self, claims: Tuple[str, ...]) -> None:
+        """Refuse what touches a protected GPU or unit; a claim is kind:name or kind:name:part."""
+        for claim in claims:
+            words = claim.split(":")
+            for kind, names in (("gpu", self.protected_gpus), ("unit", self.protected_units)):
+                if words[0] == kind and len(words) > 1 and words[1].split("@")[0] in names:
+                    raise Forbidden(f"This host's policy protects the {kind} {words[1]}; nothing was touched.")
+
+
+def read_policy(path: str, owner: Optional[int]) -> Policy:
+    """Read the policy; Forbidden where it is missing, wrong, or (with `owner`) writable for anybody else."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
+            if owner is not None:
+                _check_owner(path, os.fstat(file.fileno()), owner)
+                folder = os.path.dirname(path)  # noqa: PTH120 (as above)
+                _check_owner(folder, os.stat(folder), owner)  # noqa: PTH116 (as above)
+            raw = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise Forbidden(
+            f"This host has no policy at {path}, so the agent only reads. Its owner writes one to permit faults."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise Forbidden(f"The policy {path} cannot be read, so the agent only reads: {error}.") from error
+    try:
+        return _parse(raw)
+    except BadRequest as error:
+        raise Forbidden(f"The policy {path} is wrong, so the agent only reads: {error}") from error
+
+
+def _check_owner(path: str, found: os.stat_result, owner: int) -> None:
+    if found.st_uid != owner or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Forbidden(
+            f"{path} must belong to user {owner} and be writable for nobody else, or anyone could permit faults. "
+            f"It belongs to user {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):o}: mend it."
+        )
+
+
+def _parse(raw: object) -> Policy:
+    if not isinstance(raw, dict):
+        raise BadRequest("it must be a JSON object.")
+    values.only(raw, "the policy", _KEYS)
+    values.whole(raw, "version", 1, 1)
+    protected, approvals = values.mapping(raw, "protected"), values.mapping(raw, "approvals")
+    values.only(protected, "protected", frozenset({"units", "gpus"}))
+    values.only(approvals, "approvals", frozenset({"required", "allowed_signers"}))
+    values.optional_text(approvals, "allowed_signers")
+    gpus = _texts(protected, "gpus", missing=())
+    for gpu in gpus:
+        if not gpu.startswith(("GPU-", "MIG-")):
+            raise BadRequest(f"a protected GPU is named by its UUID (nvidia-smi -L shows it), not {gpu!r}.")
+    return Policy(
+        permit=_texts(raw, "permit", missing=None),
+        max_duration_s=values.number(raw, "max_duration_s", 0.0, _LONGEST_S),
+        protected_units=_texts(protected, "units", missing=()),
+        protected_gpus=gpus,
+        approvals_required=values.flag(approvals, "required", default=False),
+        python=values.optional_text(raw, "python"),
+    )
+
+
+def _texts(source: JsonMapping, key: str, missing: Optional[Tuple[str, ...]]) -> Tuple[str, ...]:
+    found = source.get(key, missing)
+    if not isinstance(found, (list, tuple)) or not all(isinstance(item, str) and item for item in found):
+        raise BadRequest(f"{key} must be a list of texts.")
+    return tuple(str(item) for item in found)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One JSON object in, one out. A request of another protocol is refused: guessing could undo the wrong thing."""
+
+import json
+from typing import BinaryIO, FrozenSet
+
+from chaosgpu.agent import values
+from chaosgpu.agent.errors import AgentError, BadRequest
+from chaosgpu.agent.values import JsonObject
+
+__all__ = ["PROTOCOL", "answer", "error_answer", "read_request", "write"]
+
+PROTOCOL = 1
+_LARGEST_REQUEST_BYTES = 1 << 20
+_ALWAYS = frozenset({"protocol", "operator"})
+
+
+def read_request(stream: BinaryIO) -> JsonObject:
+    """Read one JSON object of our protocol."""
+    raw = stream.read(_LARGEST_REQUEST_BYTES + 1)
+    if len(raw) > _LARGEST_REQUEST_BYTES:
+        raise BadRequest(f"The request is longer than {_LARGEST_REQUEST_BYTES} bytes.")
+    try:
+        request = json.loads(raw)
+    except ValueError as error:
+        raise BadRequest(f"The request on standard input is not JSON: {error}.") from error
+    if not isinstance(request, dict):
+        raise BadRequest("The request on standard input must be one JSON object.")
+    spoken = request.get("protocol")
+    if spoken != PROTOCOL or isinstance(spoken, bool):
+        raise BadRequest(
+            f"This agent speaks protocol {PROTOCOL}, and the request has {spoken!r}: "
+            "install the same release of chaosgpu on the controller and on this host."
+        )
+    return request
+
+
+def check_keys(request: JsonObject, verb: str, allowed: FrozenSet[str]) -> None:
+    """Refuse keys that the verb does not read."""
+    values.only(request, verb, allowed | _ALWAYS)
+    values.optional_text(request, "operator")
+
+
+def answer(body: JsonObject) -> JsonObject:
+    """Return the whole answer of a verb."""
+    return {"protocol": PROTOCOL, **body}
+
+
+def error_answer(error: AgentError, host: str) -> JsonObject:
+    """Return the answer of a verb that did not do what was asked."""
+    return {"error": {"kind": error.kind, "message": str(error), "host": host, "lease": error.lease}}
+
+
+def write(stream: BinaryIO, document: JsonObject) -> None:
+    """Write one line of JSON."""
+    stream.write(json.dumps(document).encode() + b"\n")
+    stream.flush()
