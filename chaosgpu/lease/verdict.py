@@ -93,11 +93,8 @@ def _unsafe(happened: Happened) -> list[str]:
     ]
     if happened.sweep_failed and any(lease.was_active or lease.open for lease in happened.leases):
         reasons.append(f"the host could not say at the end what is still in force: {happened.sweep_failed}")
-    reasons += [
-        f"the rollback {name!r} failed, so what it restores may not be restored" for name in happened.failed_rollbacks
-    ]
-    reasons += [f"the rollback {name!r} was not played" for name in happened.unplayed_rollbacks]
-    return reasons
+    left = (*happened.failed_rollbacks, *happened.unplayed_rollbacks)
+    return reasons + [f"the rollback {sentence}: what it restores may not be restored" for sentence in left]
 
 
 def _dry(happened: Happened) -> list[str]:
@@ -105,20 +102,20 @@ def _dry(happened: Happened) -> list[str]:
 
 
 def _inconclusive(happened: Happened) -> list[str]:
-    """Say why nothing was proved."""
+    """Say why nothing was proved. What cut the run short comes first, and alone: the rest only follows from it."""
     reasons = [f"refused: {happened.refused}"] if happened.refused else []
     reasons += [f"stopped by {signal}" for signal in happened.signals[:1]]
-    reasons += [f"{sentence}" for sentence in (happened.interrupted, happened.crashed) if sentence]
-    reasons += _faults(happened.leases)
-    reasons += [f"the action {name!r} failed" for name in happened.failed_actions]
+    reasons += [sentence for sentence in (happened.interrupted, happened.crashed) if sentence]
     if happened.held_before is False:
         reasons.append(
-            f"the steady state did not hold before the method ({happened.broke_before}), so the method was not played"
+            f"the steady state did not hold before the method: {happened.broke_before}; the method was not played"
         )
+    if reasons:
+        return reasons[:1]
+    reasons += _faults(happened.leases)
+    reasons += [f"the action {sentence}" for sentence in happened.failed_actions]
     if happened.undo_failed:
-        reasons.append(
-            f"the rollback of this run failed, though the last sweep found nothing left: {happened.undo_failed}"
-        )
+        reasons.append(f"the rollback of this run failed, though nothing was left in the end: {happened.undo_failed}")
     if happened.sweep_failed:
         reasons.append(f"the host could not be asked at the end: {happened.sweep_failed}")
     reasons += [f"the record is incomplete: {gap}" for gap in happened.record_gaps[:1]]

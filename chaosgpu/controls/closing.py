@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a run: the last sweep, the verdict, the record. Three places call it; the first one does it."""
+
+import logging
+from collections.abc import MutableMapping
+
+from chaosgpu.controls.outcome import from_journal
+from chaosgpu.controls.session import Session
+from chaosgpu.controls.signals import Phase
+from chaosgpu.errors import ChaosGpuError, LedgerBroken
+from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.redaction import forget, redact
+from chaosgpu.fleet.targets import LOCAL
+from chaosgpu.fleet.values import objects, text
+from chaosgpu.lease.directory import plain, write_json
+from chaosgpu.lease.run import Run, deactivate
+from chaosgpu.lease.undo import undo_run
+from chaosgpu.lease.verdict import Happened, Judgement, Verdict, judge
+
+__all__ = ["close", "release"]
+
+logger = logging.getLogger("chaostoolkit")
+
+_UNDO_S = 60.0
+_ASK_S = 30.0
+_TRIES = 2
+_ENDED = frozenset({"clean", "tombstone"})
+# The only statuses that Chaos Toolkit knows; anything but "completed" makes it exit with 1.
+_NOT_GREEN = "failed"
+
+type Journal = MutableMapping[str, object]
+
+
+def close(session: Session, journal: Journal | None) -> None:
+    """Sweep, judge and write the verdict, once; until that is done the run is not green."""
+    if session.judgement is not None:
+        return
+    journal = session.journal if journal is None else journal
+    journal = {} if journal is None else journal
+    ended_as = journal.get("status")
+    journal["status"] = _NOT_GREEN
+    session.signals.phase = Phase.CLOSING
+    run = session.run
+    sweep_failed = None
+    if run is not None:
+        run.closing.set()
+        sweep_failed = _sweep(run)
+        _after(session, run)
+        _keep_journal(session, journal)
+    happened = from_journal(_happened(session, journal, ended_as, sweep_failed), journal, session.experiment)
+    judgement = judge(happened)
+    if run is not None:
+        run.note("run.finished", verdict=judgement.verdict.value, reason=judgement.reason)
+        if run.gaps:
+            # Also where only this very line could not be written.
+            happened = from_journal(_happened(session, journal, ended_as, sweep_failed), journal, session.experiment)
+            judgement = judge(happened)
+    session.judgement = judgement
+    _show_in_journal(session, journal, judgement, ended_as)
+    _keep_journal(session, journal)
+    _say(session, judgement)
+
+
+def release(session: Session, journal: Journal | None) -> None:
+    """Write the journal's last form and give back what the guard took: actions are refused from here on."""
+    if journal is not None:
+        if session.signals.received:
+            name = session.signals.received[0]
+            journal.setdefault("interruption", {"kind": "signal", "name": name, "reason": f"received {name}"})
+        # Chaos Toolkit writes this object next: without secrets, and without values that would tear its file.
+        clean = plain(dict(journal))
+        if isinstance(clean, dict):
+            journal.update(redact(clean))
+        _keep_journal(session, journal)
+    deactivate()
+    session.held.close()
+    session.signals.restore()
+    logger.removeFilter(session.log_filter)
+    forget()
+
+
+def _sweep(run: Run) -> str | None:
+    """Undo what is left and ask the host what it still holds of this run; return why that could not be done."""
+    if not run.book.all():
+        return None
+    failed = None
+    for _ in range(_TRIES):
+        try:
+            if run.book.open():
+                undo_run(run, LOCAL, _UNDO_S, "sweep")
+            held = objects(ask(LOCAL, "list", {"run": run.id}, _ASK_S), "leases")
+            if any(text(lease, "state") not in _ENDED for lease in held):
+                undo_run(run, LOCAL, _UNDO_S, "sweep")
+            failed = None
+        except ChaosGpuError as error:
+            failed = str(error)
+            logger.error("The last sweep of this run failed: %s", error)  # noqa: TRY400 (a sentence for operators)
+            continue
+        if not run.book.open():
+            break
+    return failed
+
+
+def _after(session: Session, run: Run) -> None:
+    """Write the host's facts after the run beside those before."""
+    if not session.hosts_known:
+        return
+    try:
+        found = {"facts": ask(LOCAL, "facts", {}, _ASK_S), "list": ask(LOCAL, "list", {}, _ASK_S)}
+    except ChaosGpuError as error:
+        found = {"unknown": {"reason": str(error)}}
+    try:
+        write_json(session.snapshot("after"), found)
+    except LedgerBroken as error:
+        run.lacks(str(error))
+
+
+def _happened(session: Session, journal: Journal, ended_as: object, sweep_failed: str | None) -> Happened:
+    """Collect what the guard itself knows."""
+    run = session.run
+    crashed = None
+    if not session.ready:
+        crashed = "the guard could not be set up; the log has the reason"
+    elif "end" not in journal:
+        crashed = "Chaos Toolkit broke off with an error before the end; its log has the reason"
+    elif ended_as == "aborted":
+        crashed = "Chaos Toolkit aborted the experiment; its log has the reason"
+    return Happened(
+        dry=session.dry is not None,
+        refused=session.refused,
+        crashed=crashed,
+        interrupted="the run was interrupted" if ended_as == "interrupted" else None,
+        signals=tuple(session.signals.received),
+        leases=tuple(run.book.all()) if run is not None else (),
+        sweep_failed=sweep_failed,
+        record_gaps=tuple(run.gaps) if run is not None else (),
+    )
+
+
+def _show_in_journal(session: Session, journal: Journal, judgement: Judgement, ended_as: object) -> None:
+    """Put the verdict where Chaos Toolkit reads its exit code from."""
+    none = judgement.verdict is Verdict.NONE
+    green = judgement.verdict is Verdict.PASSED or none
+    # A green verdict gives back what Chaos Toolkit said; it never makes a failed run good.
+    journal["status"] = ended_as if green or ended_as not in (None, "completed") else _NOT_GREEN
+    if judgement.verdict is Verdict.DEVIATED:
+        journal["deviated"] = True
+        journal["status"] = ended_as or _NOT_GREEN
+    journal["chaosgpu"] = {
+        "verdict": None if none else judgement.verdict.value,
+        "reason": judgement.reason,
+        "run": session.run.id if session.run is not None else None,
+        "directory": str(session.run.directory) if session.run is not None else None,
+    }
+
+
+def _keep_journal(session: Session, journal: Journal) -> None:
+    """Copy the journal to the run directory."""
+    if session.run is None:
+        return
+    try:
+        write_json(session.run.directory / "journal.json", dict(journal))
+    except LedgerBroken as error:
+        session.run.lacks(str(error))
+
+
+def _say(session: Session, judgement: Judgement) -> None:
+    """Show the verdict and where the record is."""
+    line = f"VERDICT {judgement.verdict.value}: {judgement.reason}"
+    if judgement.verdict in (Verdict.PASSED, Verdict.NONE):
+        logger.info(line)
+    else:
+        logger.error(line)
+    if session.run is not None:
+        logger.info("RECORD %s", session.run.directory)

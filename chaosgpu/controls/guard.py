@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard: without this control no fault is put in.
+
+{"name": "guard", "provider": {"type": "python", "module": "chaosgpu.controls.guard"}}
+
+It refuses an experiment without a rollback that undoes the run, forces the rollback strategy `always`, makes an
+orderly stop of SIGTERM, SIGINT, SIGHUP and SIGQUIT, keeps the run directory with its ledger, verifies every fault
+again before and after the hypothesis is judged, sweeps at the end, and sets the verdict. Every hook may be called
+more than once: Chaos Toolkit does so when controls are declared in several places.
+"""
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Protocol
+
+from chaoslib.exceptions import InterruptExecution
+from chaoslib.types import Configuration, Secrets
+
+from chaosgpu.controls.closing import close
+from chaosgpu.controls.events import GuardEvents
+from chaosgpu.controls.known_secrets import secret_values
+from chaosgpu.controls.session import Session
+from chaosgpu.controls.signals import Phase
+from chaosgpu.fleet.redaction import know
+
+__all__ = ["after_experiment_control", "before_experiment_control", "cleanup_control", "configure_control"]
+
+logger = logging.getLogger("chaostoolkit")
+
+
+class _Registry(Protocol):
+    """Chaos Toolkit's registry of event handlers."""
+
+    def register(self, handler: GuardEvents) -> None:
+        """Add one."""
+
+
+class _Guarded:
+    """The experiment of this process: Chaos Toolkit plays one at a time."""
+
+    session: Session | None = None
+
+
+def configure_control(
+    experiment: Mapping[str, object],
+    configuration: Configuration | None = None,
+    secrets: Secrets | None = None,
+    event_registry: _Registry | None = None,
+) -> None:
+    """Take over the signals and listen to the run; the run itself is made when Chaos Toolkit says that it starts."""
+    if event_registry is None or (_Guarded.session is not None and _Guarded.session.judgement is None):
+        return
+    know(secret_values(configuration, secrets))
+    session = Session(experiment, configuration or {}, secrets or {})
+    logger.addFilter(session.log_filter)
+    session.signals.install()
+    event_registry.register(GuardEvents(session))
+    _Guarded.session = session
+
+
+def before_experiment_control(context: Mapping[str, object]) -> None:  # noqa: ARG001 (the name is Chaos Toolkit's)
+    """Refuse by interrupting: nothing has been played yet."""
+    session = _Guarded.session
+    if session is None or not session.ready:
+        raise InterruptExecution("The guard could not be set up, so nothing is played. Run again with --verbose.")
+    if session.signals.phase is not Phase.STARTING:
+        return
+    if session.refused is not None:
+        raise InterruptExecution(f"Refused before anything was played. {session.refused}")
+    session.signals.phase = Phase.PLAYING
+    if session.signals.received:
+        raise InterruptExecution(f"{session.signals.received[0]} was received before anything was played.")
+
+
+def after_experiment_control(context: Mapping[str, object], state: MutableMapping[str, object]) -> None:  # noqa: ARG001
+    """Sweep and set the verdict; not called when Chaos Toolkit breaks off."""
+    if _Guarded.session is None:
+        state["status"] = "failed"
+        return
+    close(_Guarded.session, state)
+
+
+def cleanup_control() -> None:
+    """Sweep and judge where that has not been done: this is called on every way out but a kill."""
+    if _Guarded.session is not None:
+        close(_Guarded.session, None)

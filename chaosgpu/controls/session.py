@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard knows while an experiment plays."""
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaoslib import substitute
+from chaoslib.types import Configuration, Secrets
+
+from chaosgpu.controls.checks import declared_actions, why_refused
+from chaosgpu.controls.hits import Hit, processes_line, what_is_hit
+from chaosgpu.controls.known_secrets import LogRedaction
+from chaosgpu.controls.signals import Phase, StopSignals
+from chaosgpu.errors import AgentFailed, ChaosGpuError, LedgerBroken
+from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.redaction import redact
+from chaosgpu.fleet.targets import LOCAL
+from chaosgpu.fleet.values import JsonObject, JsonValue, objects
+from chaosgpu.lease import directory
+from chaosgpu.lease.ids import Names
+from chaosgpu.lease.ledger import Ledger
+from chaosgpu.lease.run import Run, activate
+from chaosgpu.lease.undo import undo_run
+from chaosgpu.lease.verdict import Judgement
+
+__all__ = ["Session"]
+
+logger = logging.getLogger("chaostoolkit")
+
+_ASK_S = 30.0
+_UNDO_S = 60.0
+
+
+@dataclass(eq=False)
+class Session:
+    """One experiment under guard."""
+
+    experiment: Mapping[str, object]
+    configuration: Configuration
+    secrets: Secrets
+    names: Names = field(default_factory=Names)
+    run: Run | None = None
+    journal: MutableMapping[str, object] | None = None
+    ready: bool = False
+    dry: str | None = None
+    refused: str | None = None
+    hosts_known: bool = False
+    judgement: Judgement | None = None
+    log_filter: LogRedaction = field(default_factory=LogRedaction)
+    # Released when the run is over: the run's kernel lock.
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def __post_init__(self) -> None:
+        self.signals = StopSignals(self.on_stop)
+
+    def prepare(self) -> None:
+        """Make the run, check what must be true, and say what will be hit; the reason against it is kept."""
+        try:
+            self._open_run()
+            self.refused = why_refused(self.experiment, dry=self.dry is not None) or self._why_host_refuses()
+            if self.refused is None and self.run is not None:
+                self.run.ledger.append("run.started")
+        except LedgerBroken as error:
+            self.refused = str(error)
+        self.ready = True
+
+    def _open_run(self) -> None:
+        """Make the run directory and write what is planned before anything else happens."""
+        run_id = self.names.run()
+        folder = directory.create(directory.home(), run_id)
+        run = Run(run_id, folder, Ledger(folder / "ledger.jsonl", run_id, self.names.now), self.names)
+        self.held.enter_context(directory.keep_alive(folder))
+        self.run = run
+        experiment = redact(_object(directory.plain(dict(self.experiment))))
+        written = json.dumps(experiment, sort_keys=True, ensure_ascii=False).encode()
+        run.ledger.append(
+            "run.planned",
+            title=str(self.experiment.get("title")),
+            experiment_sha256=hashlib.sha256(written).hexdigest(),
+            dry=self.dry,
+            hits=[hit.as_json() for hit in self.hits()],
+        )
+        directory.write_json(folder / "experiment.json", experiment)
+        activate(run)
+
+    def hits(self) -> list[Hit]:
+        """Return what the method will hit, with its arguments substituted as Chaos Toolkit will."""
+        actions = [
+            substitute(dict(action), self.configuration, self.secrets) for action in declared_actions(self.experiment)
+        ]
+        return what_is_hit(actions, LOCAL)
+
+    def _why_host_refuses(self) -> str | None:
+        """Ask the host before anything is played: is its agent there, is it halted, what is there to be hit."""
+        hits = self.hits()
+        try:
+            listed = ask(LOCAL, "list", {}, _ASK_S)
+        except ChaosGpuError as error:
+            return f"The agent must answer before a fault may be put in. {error}"
+        halted = listed.get("halted")
+        if isinstance(halted, dict):
+            return (
+                f"{LOCAL} is halted by {halted.get('by')}: {halted.get('reason')}. "
+                "When that is settled: chaosgpu agent resume --reason '…'."
+            )
+        try:
+            facts: JsonObject = ask(LOCAL, "facts", {}, _ASK_S)
+        except AgentFailed as error:
+            if any(hit.gpu is not None for hit in hits):
+                return f"The GPUs of {LOCAL} cannot be read. {error}"
+            facts = {"unknown": str(error)}
+        if self.run is not None:
+            directory.write_json(self.snapshot("before"), {"facts": facts, "list": listed})
+        self.hosts_known = True
+        self._show_hits(hits, facts)
+        return None
+
+    def snapshot(self, moment: str) -> Path:
+        """Name the file of a host's facts before or after."""
+        if self.run is None:
+            raise LedgerBroken("There is no run directory to write to.")
+        return self.run.directory / "hosts" / LOCAL / f"{moment}.json"
+
+    def _show_hits(self, hits: list[Hit], facts: JsonObject) -> None:
+        """Show host, GPU and the processes on it."""
+        if not hits:
+            logger.info("WILL HIT nothing: the method has no action of chaosgpu")
+        known = {str(gpu.get(key)): gpu for gpu in _gpus(facts) for key in ("uuid", "pci_bus_id", "index")}
+        for hit in hits:
+            told = ", ".join(hit.actions)
+            if hit.gpu is None:
+                logger.info("WILL HIT %s: %s", hit.host, told)
+                continue
+            gpu = known.get(hit.gpu, {})
+            name = f"{gpu.get('uuid', hit.gpu)} ({gpu.get('name', 'a GPU that the driver does not list')})"
+            logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
+
+    def on_stop(self, name: str, phase: Phase) -> None:
+        """Record a signal and undo at once: Chaos Toolkit may wait long for an activity that hangs."""
+        logger.warning("%s received while %s: stopping in order, undoing now", name, phase)
+        run = self.run
+        if run is None:
+            return
+        run.closing.set()
+        if self.judgement is not None:
+            return
+        run.note("signal", name=name, phase=phase.value)
+        if phase is not Phase.PLAYING or not run.book.open():
+            return
+        try:
+            undo_run(run, LOCAL, _UNDO_S, f"signal {name}")
+        except ChaosGpuError as error:
+            logger.error("The undo after %s failed, the rollbacks and the last sweep try again: %s", name, error)  # noqa: TRY400 (a sentence for operators)
+
+    def note(self, entry_type: str, **entry: JsonValue) -> None:
+        """Write to the ledger, if there is a run."""
+        if self.run is not None:
+            self.run.note(entry_type, **entry)
+
+
+def _gpus(facts: JsonObject) -> list[JsonObject]:
+    return objects(facts, "gpus") if "gpus" in facts else []
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
