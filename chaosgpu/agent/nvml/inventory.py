@@ -4,7 +4,7 @@
 from typing import Any, List
 
 from chaosgpu.agent import library
-from chaosgpu.agent.nvml.collect import Collected
+from chaosgpu.agent.nvml.collect import Collected, either
 from chaosgpu.agent.nvml_calls import count, fail, gpu_named, identity, nvml, nvml_call
 from chaosgpu.agent.values import JsonObject, JsonValue
 
@@ -49,7 +49,11 @@ def driver_versions() -> JsonValue:
 @nvml_call
 def touch_gpu(uuid: str) -> JsonValue:
     """Ask the GPU itself something: raises NVML's 15 if it is lost, 16 if it needs a reset."""
-    return int(nvml.nvmlDeviceGetTemperature(Collected(uuid).handle, nvml.NVML_TEMPERATURE_GPU))
+    handle = Collected(uuid).handle
+    return either(
+        lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+    )
 
 
 @nvml_call

@@ -63,7 +63,9 @@ def _read_log(params: JsonMapping, tools: Tools, answer: Answer) -> None:
     try:
         lines, next_sequence = xid_lines(tools.kernel_log)
     except OSError as error:
-        why = f"{tools.kernel_log} cannot be read ({error.strerror}); run the agent as root"
+        why = f"{tools.kernel_log} cannot be read ({error.strerror})"
+        if isinstance(error, PermissionError):
+            why += "; run the agent as root"
         answer.unknown.update({"events": why, "count": why, "next_sequence": why})
         return
     events: List[JsonValue] = [
