@@ -14,7 +14,6 @@ __all__ = [
     "Place",
     "activities",
     "controls",
-    "is_fault",
     "mapping",
     "referable",
     "sequence",
@@ -124,12 +123,6 @@ def referable(document: Document) -> list[Activity]:
     """Return the activities that a `ref` can reach, in the order in which the last of a name wins."""
     named = [step for step in steps(document) if isinstance(step.data.get("name"), str) and step.data["name"]]
     return [step for step in named if step.place == "method"] + [step for step in named if step.place == "hypothesis"]
-
-
-def is_fault(activity: Activity) -> bool:
-    """Say whether the activity breaks something through this package (undoing is no fault)."""
-    parts = activity.module.split(".")
-    return parts[0] == "chaosgpu" and parts[-1] == "actions" and parts[1:2] != ["lease"]
 
 
 def strings(value: object, pointer: str) -> Iterator[tuple[str, str]]:

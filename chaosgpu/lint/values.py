@@ -4,7 +4,7 @@
 import inspect
 import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin, is_typeddict
 
 __all__ = ["describe", "fits", "only_of"]
 
@@ -30,6 +30,8 @@ _WORDS: dict[object, str] = {
 
 def fits(value: object, annotation: object) -> bool:
     """Say whether the value is of the declared type. A type that is not known here takes everything."""
+    if isinstance(annotation, TypeAliasType):
+        return fits(value, annotation.__value__)
     if annotation in _SCALARS:
         wanted = _SCALARS[annotation]
         return isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
@@ -55,6 +57,8 @@ def only_of(annotation: object, kinds: frozenset[str]) -> bool:
 
 def describe(annotation: object) -> str:
     """Return the words for a type."""
+    if isinstance(annotation, TypeAliasType):
+        return describe(annotation.__value__)
     if annotation in _WORDS:
         return _WORDS[annotation]
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -70,6 +74,8 @@ def describe(annotation: object) -> str:
 
 
 def _kinds(annotation: object) -> frozenset[str]:
+    if isinstance(annotation, TypeAliasType):
+        return _kinds(annotation.__value__)
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kinds(inner[0])

@@ -11,7 +11,12 @@ from chaosgpu.lint.rules.dry import check_dry
 from chaosgpu.lint.rules.guard import check_background_faults, check_guard
 from chaosgpu.lint.rules.processes import check_shell, check_time_limits
 from chaosgpu.lint.rules.references import check_duplicate_names, check_references
-from chaosgpu.lint.rules.rollbacks import check_hypothesis_strategy, check_rollback_strategy, check_undo
+from chaosgpu.lint.rules.rollbacks import (
+    check_hypothesis_strategy,
+    check_own_undo,
+    check_rollback_strategy,
+    check_undo,
+)
 from chaosgpu.lint.rules.secrets import check_secrets
 from chaosgpu.lint.rules.substitutions import check_substitutions
 from chaosgpu.lint.rules.tolerances import check_tolerances, check_unread_tolerances
@@ -29,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     check_rollback_strategy,
     check_hypothesis_strategy,
     check_undo,
+    check_own_undo,
     check_guard,
     check_background_faults,
     check_controls,

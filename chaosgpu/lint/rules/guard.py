@@ -4,12 +4,11 @@
 from collections.abc import Iterator
 
 from chaosgpu.lint.document import Document
-from chaosgpu.lint.experiment import controls, is_fault, steps
+from chaosgpu.lint.experiment import controls, steps
+from chaosgpu.lint.faults import GUARD, is_fault
 from chaosgpu.lint.finding import Finding
 
 __all__ = ["check_background_faults", "check_guard"]
-
-GUARD = "chaosgpu.controls.guard"
 
 
 def check_guard(document: Document) -> Iterator[Finding]:

@@ -4,13 +4,13 @@
 from collections.abc import Iterator
 
 from chaosgpu.lint.document import Document
-from chaosgpu.lint.experiment import Activity, is_fault, mapping, referable, steps
+from chaosgpu.lint.experiment import Activity, controls, mapping, referable, steps
+from chaosgpu.lint.faults import GUARD, UNDO_ALL, is_fault, own_undo
 from chaosgpu.lint.finding import Finding
 from chaosgpu.lint.keys import did_you_mean
 
-__all__ = ["check_hypothesis_strategy", "check_rollback_strategy", "check_undo"]
+__all__ = ["check_hypothesis_strategy", "check_own_undo", "check_rollback_strategy", "check_undo"]
 
-UNDO = ("chaosgpu.lease.actions", "undo_all")
 _WHEN_LOST = {
     "default": "after an interrupt, or when a probe raises, no rollback is run",
     "never": "no rollback is ever run",
@@ -59,26 +59,45 @@ def check_hypothesis_strategy(document: Document) -> Iterator[Finding]:
 
 def check_undo(document: Document) -> Iterator[Finding]:
     """Report a fault in an experiment whose rollbacks do not undo the run, or do it unseen in the background."""
-    targets = {str(step.data["name"]): step for step in referable(document)}
-    undoing = [step for step in steps(document) if step.place == "rollbacks" and _undoes(step, targets)]
+    rollbacks = _resolved_rollbacks(document)
+    undoing = [step for step in rollbacks if (step.module, step.function) == UNDO_ALL]
     for step in undoing:
         if step.data.get("background") is True:
-            message = "The rollback that undoes the run is in the background: the next rollback does not wait for it."
+            message = "The rollback that undoes the run is in the background, where nobody waits for it."
             pointer = f"{step.pointer}/background"
             yield document.finding("error", "no-undo", pointer, message, "Remove background from it.")
-    if undoing:
-        return
+    faults = [step for step in steps(document) if step.place != "rollbacks" and is_fault(step)]
+    guarded = any(control.provider.get("module") == GUARD for control in controls(document))
+    if (faults or guarded) and not undoing:
+        pointer = faults[0].pointer if faults else "/rollbacks"
+        message = f"No rollback calls {'.'.join(UNDO_ALL)}, which undoes whatever was done in the run."
+        advice = f"Add one rollback: a python provider with module {UNDO_ALL[0]} and func {UNDO_ALL[1]}."
+        yield document.finding("error", "no-undo", pointer, message, advice)
+
+
+def check_own_undo(document: Document) -> Iterator[Finding]:
+    """Report a change of a service that no rollback takes back for the same model."""
+    rollbacks = _resolved_rollbacks(document)
     for step in steps(document):
-        if step.place != "rollbacks" and is_fault(step):
-            yield document.finding(
-                "error",
-                "no-undo",
-                step.pointer,
-                f"Nothing undoes the fault of {step.name!r}: no rollback calls {'.'.join(UNDO)}.",
-                f"Add one rollback: a python provider with module {UNDO[0]} and func {UNDO[1]}.",
+        undo = own_undo(step)
+        if undo is None or step.place == "rollbacks":
+            continue
+        model = _model(step)
+        if not any((one.module, one.function, _model(one)) == (step.module, undo, model) for one in rollbacks):
+            message = (
+                f"{step.function} of {step.name!r} is not undone: no rollback calls {undo} for the model {model!r}."
             )
+            advice = f"Add a rollback with module {step.module}, func {undo} and the same model."
+            yield document.finding("error", "no-undo", step.pointer, message, advice)
 
 
-def _undoes(step: Activity, targets: dict[str, Activity]) -> bool:
-    real = targets.get(str(step.data["ref"])) if "ref" in step.data else step
-    return real is not None and (real.module, real.function) == UNDO
+def _resolved_rollbacks(document: Document) -> list[Activity]:
+    """Return the rollbacks with their references followed; a reference to nothing is left out."""
+    targets = {str(step.data["name"]): step for step in referable(document)}
+    own = [step for step in steps(document) if step.place == "rollbacks"]
+    resolved = [targets.get(str(step.data["ref"])) if "ref" in step.data else step for step in own]
+    return [step for step in resolved if step is not None]
+
+
+def _model(activity: Activity) -> object:
+    return mapping(activity.provider.get("arguments")).get("model")

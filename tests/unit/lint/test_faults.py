@@ -24,6 +24,12 @@ UNDO: Json = {
 }
 
 
+def _triton(function: str, model: str) -> Json:
+    arguments: Json = {"url": "http://127.0.0.1:8000", "model": model}
+    provider = {"type": "python", "module": "chaosgpu.triton.actions", "func": function, "arguments": arguments}
+    return {"name": f"{function} {model}", "type": "action", "provider": provider}
+
+
 def found(rules: set[str], **changed: object) -> list[Finding]:
     """Lint an experiment with a fault, the guard and the undo, some of its keys replaced."""
     whole = {"method": [FAULT], "controls": [GUARD], "rollbacks": [UNDO]} | changed
@@ -81,6 +87,26 @@ def test_a_fault_in_the_background_is_found() -> None:
 def test_a_fault_labelled_as_a_probe_is_found() -> None:
     [finding] = found({"wrong-type"}, method=[FAULT | {"type": "probe"}])
     assert "dry run" in finding.message
+
+
+def test_a_guard_without_an_undo_is_found_since_the_guard_refuses_that() -> None:
+    [finding] = found({"no-undo"}, method=[], rollbacks=[])
+    assert finding.pointer == "/rollbacks"
+
+
+@pytest.mark.parametrize(("breaks", "undo"), [("unload_model", "load_model"), ("override_config", "restore_config")])
+def test_a_change_of_a_model_needs_its_own_undo_for_the_same_model(breaks: str, undo: str) -> None:
+    changed, put_back = _triton(breaks, "chat"), _triton(undo, "chat")
+    assert found({"no-undo", "no-guard"}, method=[changed], rollbacks=[put_back, UNDO]) == []
+    [finding] = found({"no-undo"}, method=[changed], rollbacks=[UNDO])
+    assert (finding.pointer, undo in finding.message) == ("/method/0", True)
+    [finding] = found({"no-undo"}, method=[changed], rollbacks=[_triton(undo, "other"), UNDO])
+    assert "'chat'" in finding.message
+
+
+def test_putting_a_model_back_is_no_fault() -> None:
+    method = [_triton("load_model", "chat")]
+    assert found({"no-undo", "no-guard"}, method=method, controls=[], rollbacks=[]) == []
 
 
 def test_an_experiment_without_faults_of_ours_needs_no_guard() -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from chaosgpu.lint.values import describe, fits, only_of
 
+type Json = dict[str, Json] | list[Json] | int | None
+type Size = int
+
 
 class Facts(TypedDict):
     total_mib: int
@@ -34,6 +37,8 @@ class Facts(TypedDict):
         (Union[int, list[str]], [1, ["a"]], [[1]]),  # noqa: UP007 (users write this form too)
         (Literal["soft", 1], ["soft", 1], ["hard", True]),
         (Annotated[int, "MiB"], [1], ["1"]),
+        (Size, [1], ["1"]),
+        (Json, [{"a": [1, None, {"b": 2}]}], ["1", {"a": ["1"]}]),
         (Any, [1, None, {}], []),
         (inspect.Parameter.empty, [1, None, {}], []),
         (object, [1, None, {}], []),
@@ -61,6 +66,7 @@ def test_a_type_is_named_in_plain_words(annotation: object, words: str) -> None:
 
 
 def test_what_a_function_can_answer_is_known_only_where_all_of_it_is_known() -> None:
+    assert only_of(Size, frozenset({"number"}))
     assert only_of(dict[str, int] | None, frozenset({"object", "null"}))
     assert not only_of(dict[str, int] | float, frozenset({"object"}))
     assert not only_of(Any, frozenset({"object"}))

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue: every experiment is clean for lint and for `chaos validate`, and is the same in JSON and in YAML."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from chaoslib.experiment import ensure_experiment_is_valid
+from chaoslib.loader import load_experiment
+
+from chaosgpu.lint import lint, read
+
+CATALOGUE = Path(__file__).parents[2] / "experiments"
+FILES = sorted(path for path in CATALOGUE.rglob("*") if path.suffix in {".json", ".yaml", ".yml"})
+IDS = [str(path.relative_to(CATALOGUE)) for path in FILES]
+
+
+def test_the_catalogue_has_experiments_in_both_forms() -> None:
+    assert len([path for path in FILES if path.suffix == ".json"]) >= 2
+    assert len([path for path in FILES if path.suffix == ".yaml"]) >= 2
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_lint_finds_nothing(path: Path) -> None:
+    assert lint(read(path)) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_chaos_validate_takes_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in _needed_from_the_environment(path):
+        monkeypatch.setenv(key, "0")
+    ensure_experiment_is_valid(load_experiment(str(path)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_it_is_the_same_in_json_and_in_yaml(path: Path) -> None:
+    other = path.with_suffix(".yaml" if path.suffix == ".json" else ".json")
+    assert other.is_file()
+    assert _data(path) == _data(other)
+
+
+def _data(path: Path) -> object:
+    text = path.read_text(encoding="utf-8")
+    return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+
+
+def _needed_from_the_environment(path: Path) -> list[str]:
+    """Return the environment variables without a default that the experiment takes its configuration from."""
+    data = _data(path)
+    declared = data.get("configuration", {}) if isinstance(data, dict) else {}
+    needed = [one for one in declared.values() if isinstance(one, dict) and one.get("type") == "env"]
+    return [str(one["key"]) for one in needed if "default" not in one]
