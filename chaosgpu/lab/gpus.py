@@ -32,9 +32,17 @@ class LabGpu:
 
 def simulated(directory: Path, profile: str, gpus: int) -> dict[str, str]:
     """Create simulated GPUs in the lab's folder and return the environment in which they are found."""
-    from chaosgpu.sim import instance  # noqa: PLC0415 (production code has no part of the simulator)
+    from chaosgpu.sim.instance import create  # noqa: PLC0415 (production code has no part of the simulator)
 
-    return instance.create(directory, profile, gpus).environment()
+    return create(directory, profile, gpus).environment()
+
+
+def cuda_library(environment: dict[str, str]) -> str:
+    """Name the CUDA driver library for the model: the simulator's by its path, the machine's own by its name."""
+    name = "libcuda.so.1"
+    if not environment:
+        return name
+    return str(Path(environment["LD_LIBRARY_PATH"].split(":")[0]) / name)
 
 
 def first_gpu(environment: dict[str, str]) -> LabGpu:

@@ -4,6 +4,7 @@
 import shutil
 from pathlib import Path
 
+from chaosgpu.lab.gpus import LabGpu
 from chaosgpu.lab.variants import Variant, kv_bytes_per_token
 
 __all__ = ["write_repository"]
@@ -19,15 +20,16 @@ _KEEP = '{ name: "KEEP_S" data_type: TYPE_FP32 dims: [ 1 ] optional: true }'
 _OUTPUT = '{ name: "LOGITS" data_type: TYPE_FP32 dims: [ 32 ] }, { name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] }'
 
 
-def write_repository(directory: Path, variant: Variant, gpu: str, gpu_memory_bytes: int) -> None:
+def write_repository(directory: Path, variant: Variant, gpu: LabGpu, cuda_library: str) -> None:
     """Write both models for one GPU; `chat` is loaded at start, `chat_pooled` on demand."""
-    for model, arena in (("chat", 0), ("chat_pooled", int(gpu_memory_bytes * _ARENA_SHARE))):
+    for model, arena in (("chat", 0), ("chat_pooled", int(gpu.memory_bytes * _ARENA_SHARE))):
         folder = directory / model
         shutil.copytree(_CODE, folder / "1", ignore=shutil.ignore_patterns("__pycache__"))
         parameters = {
-            "gpu": gpu,
+            "cuda_library": cuda_library,
+            "gpu": gpu.uuid,
             "seed": str(_SEED),
-            "kv_bytes_per_token": str(kv_bytes_per_token(gpu_memory_bytes)),
+            "kv_bytes_per_token": str(kv_bytes_per_token(gpu.memory_bytes)),
             "base_ms": "10",
             "ms_per_token": "0.8",
             "max_wait_s": "-1" if variant.max_wait_s is None else f"{variant.max_wait_s:g}",

@@ -115,7 +115,7 @@ def _write_plan(options: LabOptions, directory: Path, triton: TritonInstall) -> 
     for folder in (agent_home, directory / "tmp"):
         folder.mkdir(mode=0o700)
     (agent_home / "policy.json").write_text(json.dumps(_POLICY, indent=1) + "\n")
-    write_repository(directory / "repository", chosen, gpu.uuid, gpu.memory_bytes)
+    write_repository(directory / "repository", chosen, gpu, gpus.cuda_library(library))
     port = free_ports()
     exported = {
         **library,
@@ -135,19 +135,23 @@ def _write_plan(options: LabOptions, directory: Path, triton: TritonInstall) -> 
         http_port=port,
         lifetime_s=options.lifetime_s,
         with_traffic=options.traffic,
-        serving=_serving(exported, triton, directory / "tmp"),
+        serving=_serving(exported, triton, directory / "tmp", simulated=bool(library)),
         exported=exported,
     )
     plan.write()
     return plan
 
 
-def _serving(exported: dict[str, str], triton: TritonInstall, temporary: Path) -> dict[str, str]:
-    """Triton's whole environment: its own Python first, the GPU's libraries, nothing of ours."""
-    found_by = exported.get("LD_LIBRARY_PATH", os.environ.get("LD_LIBRARY_PATH", ""))
-    libraries = [found_by, str(triton.python_library_directory)]
+def _serving(exported: dict[str, str], triton: TritonInstall, temporary: Path, *, simulated: bool) -> dict[str, str]:
+    """Give Triton's whole environment.
+
+    Triton must not find simulated libraries itself: its CUDA runtime wants more of them than the driver API, and does
+    without a GPU when it finds none. The model loads the library that its configuration names.
+    """
+    libraries = ["" if simulated else os.environ.get("LD_LIBRARY_PATH", ""), str(triton.python_library_directory)]
     return {
         **{name: value for name, value in exported.items() if name.startswith("CHAOSGPU_")},
+        **({"CUDA_VISIBLE_DEVICES": ""} if simulated else {}),
         "LD_LIBRARY_PATH": ":".join(part for part in libraries if part),
         "PATH": f"{triton.binaries}:/usr/bin:/bin",
         "TMPDIR": str(temporary),

@@ -4,8 +4,8 @@
 import re
 from urllib.parse import quote
 
-from chaosgpu.agent.values import JsonObject, JsonValue
 from chaosgpu.errors import AnswerWrong, BadArgument, Refused, Unreachable
+from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.triton.http import Answer, exchange, json_body, service_address
 from chaosgpu.triton.tensors import Tensor, decode, encode
 

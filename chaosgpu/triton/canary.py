@@ -5,8 +5,8 @@ import random
 import time
 from dataclasses import dataclass
 
-from chaosgpu.agent.values import JsonObject
 from chaosgpu.errors import AnswerWrong, ReadingUnknown, Refused, Unreachable
+from chaosgpu.fleet.values import JsonObject
 from chaosgpu.triton import api
 from chaosgpu.triton.compare import compare
 from chaosgpu.triton.golden import Case, Golden, cases_for, finite, spread_between

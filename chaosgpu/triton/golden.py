@@ -9,8 +9,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaosgpu.agent.values import JsonObject, JsonValue
 from chaosgpu.errors import AnswerWrong, BadArgument, ReadingUnknown
+from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.triton.tensors import Tensor, seeded, tensor_from_json, tensor_to_json
 
 __all__ = ["CANARY_INPUTS", "Case", "Golden", "cases_for", "read_golden", "write_golden"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import override
 from urllib.parse import urlsplit
 
-from chaosgpu.agent.values import JsonObject, JsonValue
 from chaosgpu.errors import BadArgument, Unreachable
+from chaosgpu.fleet.values import JsonObject, JsonValue
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "TooSlow", "exchange", "service_address"]
 

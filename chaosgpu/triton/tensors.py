@@ -6,8 +6,8 @@ import random
 import struct
 from dataclasses import dataclass
 
-from chaosgpu.agent.values import JsonObject, JsonValue
 from chaosgpu.errors import BadArgument, Unreachable
+from chaosgpu.fleet.values import JsonObject, JsonValue
 
 __all__ = ["Tensor", "decode", "elements", "encode", "seeded", "tensor_from_json", "tensor_to_json"]
 

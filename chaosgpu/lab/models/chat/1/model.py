@@ -17,6 +17,7 @@ from vram import CudaError, Gpu
 class Settings:
     """The `parameters` of the model's configuration."""
 
+    library: str
     gpu: str
     seed: int
     kv_bytes_per_token: int
@@ -31,6 +32,7 @@ class Settings:
         values = {name: entry["string_value"] for name, entry in json.loads(config)["parameters"].items()}
         max_wait_s = float(values["max_wait_s"])
         return cls(
+            library=values["cuda_library"],
             gpu=values["gpu"],
             seed=int(values["seed"]),
             kv_bytes_per_token=int(values["kv_bytes_per_token"]),
@@ -48,7 +50,7 @@ class TritonPythonModel:
         """Take the GPU and make the weights; an error here is the reason that Triton's load answer gives."""
         self.settings = Settings.read(args["model_config"])
         self.model = TextModel(self.settings.seed)
-        self.gpu = Gpu(self.settings.gpu)
+        self.gpu = Gpu(self.settings.library, self.settings.gpu)
         pooled = self.settings.arena_bytes > 0
         self.cache = PooledCache(self.gpu, self.settings.arena_bytes) if pooled else DirectCache(self.gpu)
         self.gauges = self._gauges(args) if pooled else None

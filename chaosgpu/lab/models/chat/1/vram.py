@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: INP001 (Triton's Python backend finds these files by their folder)
-"""GPU memory through the CUDA driver API and ctypes: whatever `libcuda.so.1` is found, real or simulated."""
+"""GPU memory through the CUDA driver API and ctypes, on whatever `libcuda.so.1` the model's configuration names."""
 
 import ctypes
+import os
 import uuid
 
 _OUT_OF_MEMORY = 2
@@ -15,11 +16,14 @@ class CudaError(RuntimeError):
 class Gpu:
     """One GPU's primary context in this process; `allocate` and `free` in bytes."""
 
-    def __init__(self, gpu_uuid: str) -> None:
+    def __init__(self, library: str, gpu_uuid: str) -> None:
+        if library.startswith("/"):
+            # The server itself must not see simulated GPUs (its CUDA runtime wants more), nor a real one beside them.
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         try:
-            self._cuda = ctypes.CDLL("libcuda.so.1")
+            self._cuda = ctypes.CDLL(library)
         except OSError as error:
-            raise CudaError(f"libcuda.so.1 could not be loaded: {error}. Is an NVIDIA driver installed?") from error
+            raise CudaError(f"{library} could not be loaded: {error}. Is an NVIDIA driver installed?") from error
         self._cuda.cuMemAlloc_v2.argtypes = [ctypes.POINTER(ctypes.c_uint64), ctypes.c_size_t]
         self._cuda.cuMemFree_v2.argtypes = [ctypes.c_uint64]
         self._cuda.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probes of a Triton server: liveness as everyone checks it, and truth."""
+
+from typing import Any
+
+__all__ = [
+    "canary",
+    "canary_is_right",
+    "canary_latency_s",
+    "learn_canary",
+    "model_is_ready",
+    "pending_count",
+    "progress",
+    "server_is_live",
+    "server_is_ready",
+    "watch",
+]
+
+
+def server_is_live(url: str, timeout_s: float = 5) -> bool:
+    """Ask Triton's live endpoint. It stays true while a model hangs or its process is dead: compare with the canary.
+
+    {"name": "the server is live", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "server_is_live", "arguments": {"url": "http://127.0.0.1:8000"}}}
+
+    url: http://HOST:PORT. timeout_s: seconds for the whole answer.
+    False where no right answer comes, with the reason in the log. Raises BadArgument for a url that is none.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415 (validation imports every named module)
+
+    return work.healthy(url, "/v2/health/live", timeout_s)
+
+
+def server_is_ready(url: str, timeout_s: float = 5) -> bool:
+    """Ask Triton's ready endpoint: the plain health check. It says nothing about whether inference works.
+
+    {"name": "the plain health check", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "server_is_ready", "arguments": {"url": "http://127.0.0.1:8000"}}}
+
+    url: http://HOST:PORT. timeout_s: seconds for the whole answer.
+    False where no right answer comes, with the reason in the log. Raises BadArgument for a url that is none.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.healthy(url, "/v2/health/ready", timeout_s)
+
+
+def model_is_ready(url: str, model: str, timeout_s: float = 5) -> bool:
+    """Ask whether Triton says that a model is ready. It says so too while the model's process is dead.
+
+    {"name": "chat is ready", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "model_is_ready",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat"}}}
+
+    url: http://HOST:PORT. model: its name. timeout_s: seconds for each answer.
+    False for a model that is not loaded. Raises BadArgument for a model that the repository does not hold.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.model_ready(url, model, timeout_s)
+
+
+def canary_is_right(
+    url: str,
+    model: str,
+    within_s: float = 2,
+    golden: str | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> bool:
+    """Tell whether a model gives the known answer to known inputs in time: sixteen inputs, compared element by element.
+
+    {"name": "canary is right and under 2 s", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "canary_is_right",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat", "within_s": 2}}}
+
+    url: http://HOST:PORT. model: its name. within_s: seconds for the whole exchange. golden: the file that
+    `learn_canary` wrote; else configuration `chaosgpu_canary`, else $CHAOSGPU_CANARY.
+    A wrong, late or missing answer, and a model that is not loaded, are False with the reason in the log.
+    Raises BadArgument for an unknown model or no known answer, ReadingUnknown where a response cache would answer.
+    Thresholds: tolerance is 4 times the largest spread while learning, at least 1e-5 relative for FP32, 1e-3 for
+    FP16, 1e-2 for BF16; sixteen inputs find 95 % of single-bit weight flips (measured, see docs/triton.md).
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.verdict(url, model, within_s, golden, configuration).right
+
+
+def canary(
+    url: str,
+    model: str,
+    within_s: float = 2,
+    golden: str | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what the canary found: the same question as `canary_is_right`, with the reason and the figures.
+
+    {"name": "what the canary says", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "canary",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat"}}}
+
+    Arguments and errors as `canary_is_right`.
+    Returns {"right", "why", "latency_s", "max_difference", "compared"}; `compared` counts the values looked at.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.verdict(url, model, within_s, golden, configuration).to_json()
+
+
+def canary_latency_s(
+    url: str,
+    model: str,
+    within_s: float = 10,
+    golden: str | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> float:
+    """Return the seconds that the right answer of the canary took.
+
+    {"name": "canary latency", "type": "probe", "tolerance": {"type": "range", "range": [0, 2]},
+     "provider": {"type": "python", "module": "chaosgpu.triton.probes", "func": "canary_latency_s",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat"}}}
+
+    Arguments as `canary_is_right`. Raises AnswerWrong where the answer is not right: that has no latency.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.latency_s(url, model, within_s, golden, configuration)
+
+
+def learn_canary(url: str, model: str, path: str, runs: int = 50, timeout_s: float = 10) -> dict[str, Any]:
+    """Learn a model's known answer and its tolerance while it is healthy and under its usual load; write it to a file.
+
+    {"name": "learn the canary", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "learn_canary",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat", "path": "chat.canary.json"}}}
+
+    url: http://HOST:PORT. model: its name. path: the file to write. runs: how often each input is asked, 2 to 1000.
+    timeout_s: seconds for each request.
+    Returns {"path", "model", "runs", "compared", "spread"}. Raises AnswerWrong for a model that answers the same
+    input differently or with values that are not finite, BadArgument for an unknown model, Unreachable.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.learned(url, model, path, runs, timeout_s)
+
+
+def pending_count(url: str, model: str, metrics_url: str | None = None, timeout_s: float = 5) -> int:
+    """Count the requests that wait for a model: the one figure of Triton's that moves while it hangs.
+
+    {"name": "no queue", "type": "probe", "tolerance": {"type": "range", "range": [0, 10]},
+     "provider": {"type": "python", "module": "chaosgpu.triton.probes", "func": "pending_count",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat"}}}
+
+    url: http://HOST:PORT. model: its name. metrics_url: where the metrics are; else two ports after `url`, as in
+    Triton's defaults. timeout_s: seconds for the answer.
+    Raises ReadingUnknown where the gauge is absent (absent is not zero), BadArgument for an unknown model, Unreachable.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.waiting(url, model, metrics_url, timeout_s)
+
+
+def progress(
+    url: str, model: str, window_s: float = 2, metrics_url: str | None = None, timeout_s: float = 5
+) -> dict[str, Any]:
+    """Tell whether a model gets on: it hangs if requests wait and none was answered in the window.
+
+    {"name": "chat gets on", "type": "probe", "tolerance": {"type": "jsonpath", "path": "$.hung", "expect": [false]},
+     "provider": {"type": "python", "module": "chaosgpu.triton.probes", "func": "progress",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat", "window_s": 2}}}
+
+    window_s: seconds between the two readings; longer than the model's longest request. Others as `pending_count`.
+    Returns {"completed", "pending", "hung"}. Raises as `pending_count`.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.hung_or_not(url, model, window_s, metrics_url, timeout_s)
+
+
+def watch(  # noqa: PLR0917 (an experiment names them all)
+    url: str,
+    model: str,
+    gpu: str,
+    duration_s: float,
+    interval_s: float = 1,
+    within_s: float = 2,
+    hosts: str = "localhost",
+    golden: str | None = None,
+    metrics_url: str | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Watch health check, canary, queue and GPU memory side by side for a while; one log line a sample.
+
+    {"name": "health check and canary, side by side", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "watch",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat", "gpu": "GPU-...", "duration_s": 20}}}
+
+    gpu: UUID of the GPU whose memory is read through the agent on `hosts`. duration_s, interval_s: seconds.
+    within_s: seconds for each canary; while it hangs, samples are that far apart. Others as `canary_is_right`.
+    Writes the series to the run's `series` folder. Returns {"samples", "ready_true", "canary_right",
+    "first_wrong_after_s", "recovered_after_s", "max_pending", "series"}; the seconds are null where it never was.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.watched(
+        url,
+        model,
+        gpu,
+        duration_s=duration_s,
+        interval_s=interval_s,
+        within_s=within_s,
+        hosts=hosts,
+        golden=golden,
+        metrics_url=metrics_url,
+        configuration=configuration,
+    )
