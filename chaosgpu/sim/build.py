@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles the simulated libraries with the machine's own compiler, once, into a cache keyed by what went into them."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from chaosgpu.errors import LabFailed
+
+__all__ = ["cache_root", "libraries"]
+
+_BUILD_TIMEOUT_S = 120.0
+_COMMON = ("state.c", "clients.c", "guard.c", "physics.c", "events.c")
+_FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-fvisibility=hidden",
+)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One file to build: its place, its sources by pattern, and what else the compiler is told."""
+
+    output: str
+    patterns: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+def _library(name: str, pattern: str) -> _Target:
+    shared = ("-shared", "-Wl,-z,nodelete", f"-Wl,-soname,{name}")
+    return _Target(f"lib/{name}", (*_COMMON, pattern), shared)
+
+
+_TARGETS = (
+    _library("libnvidia-ml.so.1", "nvml_*.c"),
+    _library("libcuda.so.1", "cuda_*.c"),
+    _Target("libexec/simulator.so", (*_COMMON, "admin*.c"), ("-shared", "-Wl,-z,nodelete")),
+    _Target("bin/nvidia-smi", ("smi*.c",), ()),
+)
+
+
+def cache_root() -> Path:
+    """Where built libraries are kept: `$XDG_CACHE_HOME/chaosgpu/sim`."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "chaosgpu" / "sim"
+
+
+def libraries(*, without: Sequence[str] = ()) -> Path:
+    """Give the folder with `lib/libnvidia-ml.so.1`, `lib/libcuda.so.1` and `bin/nvidia-smi`, building it if needed.
+
+    `without` names functions that the libraries shall not have, as those of an older driver: looking one up fails.
+    Raises LabFailed when there is no compiler or it does not succeed.
+    """
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise LabFailed(
+            "Simulated GPUs are compiled on first use and there is no C compiler (`cc`) on this machine; "
+            "install one, for example with `apt-get install gcc libc6-dev`."
+        )
+    with resources.as_file(resources.files("chaosgpu.sim") / "src") as sources:
+        place = cache_root() / _digest(sources, compiler, without)
+        if not (place / "bin" / "nvidia-smi").exists():
+            _build(sources, compiler, place, without)
+    return place
+
+
+def _digest(sources: Path, compiler: str, without: Sequence[str]) -> str:
+    # The compiler by its file, not by running it: this is on the way of every start.
+    real = Path(compiler).resolve()
+    seen = hashlib.sha256(f"{real} {real.stat().st_size} {real.stat().st_mtime_ns} {_FLAGS} {_TARGETS}".encode())
+    seen.update(" ".join(sorted(without)).encode())
+    for source in sorted(sources.iterdir()):
+        if source.suffix in {".c", ".h"}:
+            seen.update(source.name.encode() + b"\0" + source.read_bytes())
+    return seen.hexdigest()[:24]
+
+
+def _build(sources: Path, compiler: str, place: Path, without: Sequence[str]) -> None:
+    """Build beside the final place and rename: whoever looks sees all of it or none, however many build at once."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
+            made = Path(scratch) / "made"
+            _compile(sources, compiler, made, without)
+            try:
+                made.rename(place)
+            except OSError:
+                if not (place / "bin" / "nvidia-smi").exists():
+                    raise
+    except OSError as error:
+        raise LabFailed(
+            f"The simulated GPUs could not be built in {place.parent}: {error}; free some space there or name another "
+            "folder with XDG_CACHE_HOME."
+        ) from error
+
+
+def _compile(sources: Path, compiler: str, made: Path, without: Sequence[str]) -> None:
+    hide: tuple[str, ...] = ()
+    if without:
+        script = made.parent / "symbols.map"
+        script.write_text("{ global: *; local: " + " ".join(f"{name};" for name in sorted(without)) + " };\n")
+        hide = (f"-Wl,--version-script={script}",)
+    for target in _TARGETS:
+        output = made / target.output
+        output.parent.mkdir(parents=True, exist_ok=True)
+        files = [str(path) for pattern in target.patterns for path in sorted(sources.glob(pattern))]
+        flags = [*_FLAGS, *target.flags, *(hide if target.output.startswith("lib/") else ())]
+        command = [compiler, *flags, "-o", str(output), *files, "-lm", "-lpthread", "-ldl"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise LabFailed(f"{compiler} did not build {output.name} within {_BUILD_TIMEOUT_S:.0f} s.") from error
+        if done.returncode != 0:
+            raise LabFailed(f"{compiler} could not build {output.name}: {done.stderr.strip()[-2000:]}")
