@@ -40,6 +40,7 @@ def leak(request: JsonObject, gate: Gate, lease: LeaseView) -> None:
     ceiling = values.whole(request, "ceiling_bytes", 0, _MOST)
     gate.ready()
     start_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    lease.report({"held_bytes": 0})
     while not lease.over():
         due = leak_due(rate, time.clock_gettime(time.CLOCK_BOOTTIME) - start_s, ceiling)
         if hoard.take(due - hoard.held, lease.over):
@@ -71,8 +72,9 @@ def squat(request: JsonObject, gate: Gate, lease: LeaseView) -> None:
     """Hold a context and nothing else. It is there before "go": the mode that shuts others out comes after it."""
     device = _open(request)
     gate.ready()
+    lease.report({"free_bytes": device.memory()[0]})
     while not lease.wait(LOOK_EVERY_S):
-        lease.report({"free_bytes": device.memory()[0]})
+        pass
 
 
 def _open(request: JsonObject) -> CudaDevice:

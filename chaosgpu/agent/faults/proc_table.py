@@ -9,7 +9,7 @@ from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from chaosgpu.agent.process import Identity, environment_of
 
-__all__ = ["Process", "look", "ours", "send", "services", "tree"]
+__all__ = ["Process", "look", "ours", "root", "send", "services", "tree"]
 
 _OUR_TAG = "CHAOSGPU_LEASE"  # what every holder of ours carries in its environment
 _CONTAINERS = ("docker-", "libpod-", "cri-containerd-", "crio-", "lxc-")
@@ -92,7 +92,7 @@ def services(pids: Iterable[int], table: Dict[int, Process], never: Set[int]) ->
     From each one up through its parents as long as they share its session (never up to a process in `never`, nor to
     PID 1), then down again.
     """
-    return tree({_root(pid, table, never) for pid in pids}, table)
+    return tree({root(pid, table, never) for pid in pids}, table)
 
 
 def tree(pids: Iterable[int], table: Dict[int, Process]) -> List[Process]:
@@ -131,7 +131,8 @@ def send(who: Identity, number: signal.Signals) -> bool:
     return True
 
 
-def _root(pid: int, table: Dict[int, Process], never: Set[int]) -> int:
+def root(pid: int, table: Dict[int, Process], never: Set[int]) -> int:
+    """Return the topmost parent in the same session, below PID 1 and whatever is in `never`."""
     while True:
         parent = table.get(table[pid].parent)
         if parent is None or parent.pid == 1 or parent.pid in never or parent.session != table[pid].session:

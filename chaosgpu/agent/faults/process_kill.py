@@ -63,8 +63,8 @@ class ProcessKill(Fault[KillParams]):
 
     def claims(self, params: KillParams, context: Context) -> Tuple[str, ...]:
         """Name the GPU's processes, the units that they belong to, and each process."""
-        uuid = uuid_in(gpu_of(params.gpu, context))
-        return service.claims(uuid, service.targets(params, uuid, context, proc_table.look()))
+        uuid, table = uuid_in(gpu_of(params.gpu, context)), proc_table.look()
+        return service.claims(uuid, service.targets(params, uuid, context, table), table)
 
     def capture(self, params: KillParams, context: Context) -> JsonObject:
         """Note each process, so that it is hit and no other, and its successor is known."""

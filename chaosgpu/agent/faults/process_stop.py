@@ -51,7 +51,7 @@ class ProcessStop(Fault[service.OnService]):
     def claims(self, params: service.OnService, context: Context) -> Tuple[str, ...]:
         """Name the GPU's processes, the units that the service is, and each process."""
         uuid = uuid_in(gpu_of(params.gpu, context))
-        return service.claims(uuid, self._members(params, uuid, context))
+        return service.claims(uuid, self._members(params, uuid, context), proc_table.look())
 
     def capture(self, params: service.OnService, context: Context) -> JsonObject:
         """Note every process of the tree, parents first, and which of them somebody has stopped before."""

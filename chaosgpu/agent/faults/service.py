@@ -123,13 +123,15 @@ def protect(processes: List[Process], context: Context) -> None:
             raise Refused(f"The program of process {process.pid} cannot be read, so it could not be known again.")
 
 
-def claims(uuid: str, processes: List[Process]) -> Tuple[str, ...]:
-    """Name the GPU's processes, each unit (a host may protect it), and each process."""
+def claims(uuid: str, processes: List[Process], table: Dict[int, Process]) -> Tuple[str, ...]:
+    """Name the GPU's processes, each unit (a host may protect it), and the root of each service."""
     units = sorted({process.unit for process in processes if process.unit is not None})
+    never = proc_table.ours(table)
+    roots = sorted({proc_table.root(process.pid, table, never) for process in processes if process.pid in table})
     return (
         f"gpu:{uuid}:processes",
         *(f"unit:{unit}" for unit in units),
-        *(f"process:{process.pid}:{process.start_time}" for process in processes),
+        *(f"process:{pid}:{table[pid].start_time}" for pid in roots),
     )
 
 
