@@ -47,19 +47,38 @@ class Claims:
         taken: List[str] = []
         try:
             for claim in sorted(claims):
-                holder = self._take_one(claim, owner)
-                if holder is not None and holder != owner:
-                    mend(holder)
-                    holder = self._take_one(claim, owner)
-                if holder is not None and holder != owner:
-                    raise Claimed(
-                        f"{claim} is held by lease {holder.lease} of {holder.home}: wait until it ends, or undo it."
-                    )
-                if holder is None:
+                if self._ours_after(self._take_one, claim, owner, mend) is None:
                     taken.append(claim)
         except AgentError:
             self.release(taken, owner)
             raise
+
+    def refuse_held(self, claims: Sequence[str], owner: Owner, mend: Callable[[Owner], None]) -> None:
+        """Raise Claimed if another lease holds one of them; takes nothing."""
+        for claim in claims:
+            self._ours_after(self._holder, claim, owner, mend)
+
+    def _ours_after(
+        self,
+        ask: Callable[[str, Owner], Optional[Owner]],
+        claim: str,
+        owner: Owner,
+        mend: Callable[[Owner], None],
+    ) -> Optional[Owner]:
+        """Ask twice, mending in between; return None or the owner, raise Claimed if it is somebody else's."""
+        holder = ask(claim, owner)
+        if holder is not None and holder != owner:
+            mend(holder)
+            holder = ask(claim, owner)
+        if holder is not None and holder != owner:
+            raise Claimed(f"{claim} is held by lease {holder.lease} of {holder.home}: wait until it ends, or undo it.")
+        return holder
+
+    def _holder(self, claim: str, _: Owner) -> Optional[Owner]:
+        with self._lock():
+            path = self.path(claim)
+            owner = self._owner(path) if os.path.lexists(path) else None
+            return None if owner is None or self._ended(owner) else owner
 
     def release(self, claims: Sequence[str], owner: Owner) -> None:
         """Give up those that are ours; a claim that cannot be removed is free all the same, its lease has ended."""

@@ -97,6 +97,11 @@ class LeaseFolder:
                 body[key] = {"too_large_bytes": size}
         self._slots.write(body)
 
+    def save_same(self, state: State) -> State:
+        """Write what changed within one state and return it."""
+        self.save(state)
+        return state
+
     def move(
         self, state: State, to: str, ended_by: Optional[str] = None, reason: Optional[str] = None, **changes: object
     ) -> State:

@@ -21,12 +21,12 @@ import os
 import signal
 import sys
 import time
-from typing import BinaryIO, Callable, Mapping, Optional
+from typing import BinaryIO, Callable, Mapping, Optional, Tuple
 
 from chaosgpu.agent.clock import Boot, Clock, SystemClock, current_boot
 from chaosgpu.agent.errors import AgentError, BadRequest
 from chaosgpu.agent.record import LIVE, State
-from chaosgpu.agent.store import Damaged, Slots
+from chaosgpu.agent.store import Slots
 from chaosgpu.agent.values import JsonObject
 
 __all__ = ["REPORT", "Gate", "GateClosed", "LeaseView", "Role", "hold"]
@@ -71,10 +71,11 @@ class Gate:
 class LeaseView:
     """What a holder may know of its lease, and the report it gives."""
 
-    def __init__(self, folder: str, clock: Clock, boot: Boot) -> None:
+    def __init__(self, folder: str, clock: Clock, boot: Boot, states: Tuple[str, ...] = LIVE) -> None:
         self.folder = folder
         self._clock = clock
         self._boot = boot
+        self._states = states
         self._state = Slots(folder, "state")
         self._looked_s = float("-inf")
         self._live_until_s = float("-inf")
@@ -114,7 +115,7 @@ class LeaseView:
             state = None if found is None else State.from_json(found[1])
         except AgentError:
             state = None
-        if state is None or state.state not in LIVE or state.boot != self._boot:
+        if state is None or state.state not in self._states or state.boot != self._boot:
             return float("-inf")
         return min(state.deadline_s, state.end_s)
 
@@ -132,7 +133,8 @@ def hold(folder: str, requests: BinaryIO, answers: BinaryIO, roles: Mapping[str,
             raise BadRequest(f"This agent has no holder {order.get('role')!r}; it has: {', '.join(sorted(roles))}.")
         clock = SystemClock()
         boot = current_boot()
-        _thread.start_new_thread(_end_when_over, (LeaseView(folder, clock, boot), os.getpid()))
+        watched = LeaseView(folder, clock, boot, ("reserved", *LIVE))  # it is reserved until the gate opens
+        _thread.start_new_thread(_end_when_over, (watched, os.getpid()))
         role(order["request"], gate, LeaseView(folder, clock, boot))
     except GateClosed:
         return 0
@@ -150,17 +152,6 @@ def _end_when_over(lease: LeaseView, pid: int) -> None:
     """End this process some time after its lease is over, whatever the role is stuck in."""
     while True:
         time.sleep(_GRACE_S / 2)
-        if lease.over() and not _reserved(lease):
+        if lease.over():
             time.sleep(_GRACE_S)
             os.kill(pid, signal.SIGKILL)
-
-
-def _reserved(lease: LeaseView) -> bool:
-    """Before the gate the lease is only reserved: the deadline counts then, not the state."""
-    try:
-        found = Slots(lease.folder, "state").read()
-        state = None if found is None else State.from_json(found[1])
-    except Damaged:
-        return False
-    boot = current_boot()
-    return state is not None and state.state == "reserved" and not state.over(boot, SystemClock().boottime_s())

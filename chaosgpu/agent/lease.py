@@ -5,7 +5,7 @@ parse, check, reserve, claim, capture, undo record, gated holder, its pid on dis
 The lease's lock is held while something changes and not while we wait, so that undo and halt get in between.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Optional, Tuple
 
 from chaosgpu.agent import guard, halt
@@ -18,6 +18,7 @@ from chaosgpu.agent.holding import GatedHolder, first_report, start_holder
 from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
 from chaosgpu.agent.mend import mend
 from chaosgpu.agent.order import Order
+from chaosgpu.agent.process import end_group
 from chaosgpu.agent.record import State, Undo
 from chaosgpu.agent.revert import FAULT_BROKE, revert
 from chaosgpu.agent.start import StartAt
@@ -42,11 +43,14 @@ def apply(host: Host, order: Order) -> State:
     driver = _Noted(host.new_driver())
     try:
         context = host.context(driver, folder.path, policy.protected_units)
-        fault.check(params, context)
         named = fault.claims(params, context)
         library = driver.library(named)
         guard.allow_claims(host, policy, named, library)
         claims = keys(named, None if library is None else _text(library.get("simulator")))
+        owner = Owner(host.home.path, folder.lease)
+        # Before the check: what another lease did, perhaps one that is over, must not be taken for the host's own.
+        host.claims.refuse_held(claims, owner, lambda other: _mend_ours(host, other))
+        fault.check(params, context)
         folder.make()
         with folder.apply_lock():
             if not _reserve(host, folder, order, claims):
@@ -76,6 +80,11 @@ def _existing(host: Host, folder: LeaseFolder, order: Order) -> Optional[State]:
         raise Refused(f"Lease {order.lease} exists with other parameters: use a new id.", order.lease)
     reason = f" ({state.reason})" if state.reason else ""
     raise Refused(f"Lease {order.lease} is {state.state}{reason} and is never applied again.", order.lease)
+
+
+def _mend_ours(host: Host, owner: Owner) -> None:
+    if owner.home == host.home.path:
+        mend(host, host.folder(owner.lease))
 
 
 def _reserve(host: Host, folder: LeaseFolder, order: Order, claims: Tuple[str, ...]) -> bool:
@@ -124,12 +133,13 @@ class _Applying:
         except (AgentError, *FAULT_BROKE) as error:
             if self.holder is not None:
                 self.holder.close()
+                end_group(self.holder.identity, self.host.clock.sleep)
             raise self._given_up(error) from error
 
     def _prepare(self, claims: Tuple[str, ...]) -> JsonObject:
         host, folder = self.host, self.folder
         owner = Owner(host.home.path, folder.lease)
-        host.claims.take(claims, owner, self._mend_ours)
+        self._advance("reserved", lambda state: self._take(state, owner))
         host.step("claimed")
         prior = self.fault.capture(self.params, self.context)
         plan = self.fault.holder(self.params, prior)
@@ -140,18 +150,23 @@ class _Applying:
         undo = Undo(folder.lease, self.order.fault, self.order.params, prior, plan is not None, recorded, library)
         folder.write_undo(undo)
         host.step("undo written")
+        see_armed = host.deadline.arm(folder, environment)
         if plan is not None:
             folder.forget_report()
             self.holder = start_holder(host.command, folder, plan, environment, host.clock)
             host.step("holder ready")
             who = self.holder.identity
-            self._advance("reserved", lambda state: folder.move(state, "reserved", holder=who))
+            self._advance("reserved", lambda state: folder.save_same(replace(state, holder=who)))
             host.step("holder recorded")
-        host.deadline.arm(folder, environment)
+        see_armed()
         host.step("deadline armed")
         self._advance("reserved", lambda state: folder.move(state, "armed"))
         host.step("armed")
         return prior
+
+    def _take(self, state: State, owner: Owner) -> State:
+        self.host.claims.take(state.claims, owner, lambda other: _mend_ours(self.host, other))
+        return state
 
     def _inject(self, prior: JsonObject, start: StartAt) -> None:
         def change(state: State) -> State:
@@ -191,10 +206,6 @@ class _Applying:
             by = "somebody" if state is None else state.ended_by
             raise Refused(f"The lease was ended by {by} while it was being applied.", self.folder.lease)
         return state
-
-    def _mend_ours(self, owner: Owner) -> None:
-        if owner.home == self.host.home.path:
-            mend(self.host, self.host.folder(owner.lease))
 
     def _given_up(self, error: BaseException) -> AgentError:
         """Put back what was begun and return the error to tell, with how that ended."""

@@ -49,7 +49,7 @@ def mend(host: Host, folder: LeaseFolder) -> Optional[State]:
     if state.state == "active" and not host.deadline.armed(folder):
         undo = folder.undo_record()
         try:
-            host.deadline.arm(folder, from_record({} if undo is None else undo.environment))
+            host.deadline.arm(folder, from_record({} if undo is None else undo.environment))()
         except AgentError as error:
             return revert(host, folder, "deadline", f"its keeper had died and no new one could be started: {error}")
     return state

@@ -9,7 +9,7 @@ from typing import Optional
 
 from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.environment import from_record
-from chaosgpu.agent.errors import AgentError, Claimed, DriverHung, Refused
+from chaosgpu.agent.errors import AgentError, Claimed, DriverHung, Refused, StoreFailed
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import end_holder
@@ -51,7 +51,7 @@ def revert(
         if undo is None and state.state not in ("reserved", "reverting", "stuck"):
             return folder.damaged(Damaged(f"The undo record of lease {folder.lease} is gone."), state)
         if state.state != "reverting":
-            state = folder.move(state, "reverting", state.ended_by or ended_by, reason)
+            state = _intend(folder, state, state.ended_by or ended_by, reason)
         host.step("reverting")
         try:
             restored = _put_back(host, folder, state, undo)
@@ -60,6 +60,14 @@ def revert(
                 return state
             return folder.move(state, "stuck", reason=_stuck_because(error))
         return _close(host, folder, state, restored)
+
+
+def _intend(folder: LeaseFolder, state: State, ended_by: str, reason: Optional[str]) -> State:
+    try:
+        return folder.move(state, "reverting", ended_by, reason)
+    except StoreFailed:
+        # A disk that takes no state any more must not keep the fault in force; the end is written, or told, later.
+        return replace(state, state="reverting", ended_by=ended_by, reason=reason)
 
 
 def _put_back(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo]) -> Restored:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a watchdog backend. Whatever wakes it, it decides by the deadline in the record."""
 
-from typing import Mapping, Protocol
+from typing import Callable, Mapping, Protocol
 
 from chaosgpu.agent.folder import LeaseFolder
 
@@ -13,8 +13,11 @@ class Deadline(Protocol):
 
     name: str
 
-    def arm(self, folder: LeaseFolder, environment: Mapping[str, str]) -> None:
-        """Arm it with the lease's recorded environment and see that it is armed; raise Refused if it is not."""
+    def arm(self, folder: LeaseFolder, environment: Mapping[str, str]) -> Callable[[], None]:
+        """Start arming it with the lease's recorded environment; what is returned sees that it is, or raises Refused.
+
+        The two are apart so that a holder can start meanwhile.
+        """
 
     def armed(self, folder: LeaseFolder) -> bool:
         """Tell whether it still watches this lease."""

@@ -3,7 +3,7 @@
 
 import os
 import select
-from typing import Mapping, Tuple
+from typing import Callable, Mapping, Tuple
 
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import Refused
@@ -23,30 +23,33 @@ class Keeper:
     def __init__(self, command: Tuple[str, ...], clock: Clock) -> None:
         self._command, self._clock = command, clock
 
-    def arm(self, folder: LeaseFolder, environment: Mapping[str, str]) -> None:
-        """Start the keeper and wait until it holds its lock."""
-        if folder.kept():
-            return
+    def arm(self, folder: LeaseFolder, environment: Mapping[str, str]) -> Callable[[], None]:
+        """Start the keeper; what is returned waits until it holds its lock."""
         log = os.open(f"{folder.path}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         answers, answer_end = os.pipe()
         try:
-            pid = spawn_detached([*self._command, "keep", folder.path], environment, (nothing, answer_end, log))
+            spawn_detached([*self._command, "keep", folder.path], environment, (nothing, answer_end, log))
         finally:
             for descriptor in (log, nothing, answer_end):
                 os.close(descriptor)
-        try:
-            poll = select.poll()
-            poll.register(answers, select.POLLIN)
-            said = pid is not None and bool(poll.poll(_ARMED_WITHIN_S * 1000)) and os.read(answers, 16)
-        finally:
-            os.close(answers)
-        if not said or not folder.kept():
-            raise Refused(
-                f"The keeper that would undo this lease did not start within {_ARMED_WITHIN_S:g} s; nothing was "
-                f"touched. Its log is {folder.path}/keeper.log."
-            )
+        return lambda: _see_armed(folder, answers)
 
     def armed(self, folder: LeaseFolder) -> bool:
         """Tell whether the keeper lives."""
         return folder.kept()
+
+
+def _see_armed(folder: LeaseFolder, answers: int) -> None:
+    try:
+        poll = select.poll()
+        poll.register(answers, select.POLLIN)
+        if poll.poll(_ARMED_WITHIN_S * 1000):
+            os.read(answers, 16)
+    finally:
+        os.close(answers)
+    if not folder.kept():
+        raise Refused(
+            f"The keeper that would undo this lease did not start within {_ARMED_WITHIN_S:g} s; nothing was touched. "
+            f"Its log is {folder.path}/keeper.log."
+        )
