@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["TRUSTED", "exists", "is_trusted", "load", "public_functions", "returned", "signature"]
+__all__ = ["TRUSTED", "exists", "is_trusted", "load", "public_functions", "returned", "signature", "why_not"]
 
 TRUSTED = frozenset({"chaosgpu", "chaoslib", "chaostoolkit"})
 
@@ -37,10 +37,22 @@ def exists(module: str) -> bool:
 
 
 def load(module: str, trusted: frozenset[str]) -> ModuleType | None:
-    """Import a trusted module; None where there is none of that name."""
+    """Import a trusted module; None where there is none of that name, or it cannot be imported."""
     if not is_trusted(module, trusted) or not exists(module):
         return None
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except (ImportError, SyntaxError):
+        return None
+
+
+def why_not(module: str, trusted: frozenset[str]) -> str | None:
+    """Return why the module cannot be used, as the end of a sentence; None if it can, or is not known not to."""
+    if not exists(module):
+        return "which is not there"
+    if is_trusted(module, trusted) and load(module, trusted) is None:
+        return "which cannot be imported"
+    return None
 
 
 def signature(module: str, function: str, trusted: frozenset[str]) -> inspect.Signature | None:

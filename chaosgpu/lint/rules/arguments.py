@@ -25,9 +25,10 @@ def check_arguments(document: Document) -> Iterator[Finding]:
         if not activity.module or not activity.function:
             continue
         pointer = f"{activity.pointer}/provider"
-        if not functions.exists(activity.module):
-            message = f"The module {activity.module!r} of {activity.name!r} is not there."
-            advice = "Correct the name, or install the package."
+        problem = functions.why_not(activity.module, document.trusted)
+        if problem:
+            message = f"{activity.name!r} names the module {activity.module!r}, {problem}."
+            advice = "Correct the name, or install what is missing: `python -c 'import MODULE'` says what."
             yield document.finding("error", "unknown-function", f"{pointer}/module", message, advice)
         elif functions.is_trusted(activity.module, document.trusted):
             signature = functions.signature(activity.module, activity.function, document.trusted)

@@ -32,9 +32,10 @@ def check_controls(document: Document) -> Iterator[Finding]:
         module = provider.get("module")
         if not isinstance(module, str):
             continue  # chaos validate says it
-        if not functions.exists(module):
-            message = f"The control {control.name!r} names the module {module!r}, which is not there: it is left out."
-            advice = "Correct the name, or install the package."
+        problem = functions.why_not(module, document.trusted)
+        if problem:
+            message = f"The control {control.name!r} names the module {module!r}, {problem}: it is left out."
+            advice = "Correct the name, or install what is missing: `python -c 'import MODULE'` says what."
             yield document.finding("error", "control-lost", f"{pointer}/module", message, advice)
         elif functions.is_trusted(module, document.trusted):
             yield from _hooks(document, control, module)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each case is an experiment with one thing wrong: `chaos validate` takes it, and lint names it."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,7 @@ from chaoslib.loader import load_experiment
 from unit.lint.cases import CASES, Case
 from unit.lint.writing import as_text, clean
 
+import chaosgpu.lint.rules
 from chaosgpu.lint import lint, read
 from chaosgpu.lint.functions import TRUSTED
 
@@ -63,3 +65,16 @@ def _validate(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Chaos Toolkit's own advice, not the point here
         ensure_experiment_is_valid(load_experiment(str(path)))
+
+
+def test_every_rule_is_explained_and_no_other() -> None:
+    rules = Path(chaosgpu.lint.rules.__file__).parent
+    written = {
+        value
+        for path in rules.glob("*.py")
+        for value in re.findall(r'"([a-z]+(?:-[a-z]+)+|dry|shell)"', path.read_text(encoding="utf-8"))
+    }
+    explained = set(re.findall(r"^\| `([a-z-]+)` \|", (TESTS.parent / "docs" / "lint.md").read_text(), re.MULTILINE))
+    assert explained <= written
+    found = {case.rule for case in CASES} | {"no-guard", "no-undo", "background-fault", "unknown-function"}
+    assert explained == found | {"argument-name", "duplicate-key", "yaml-trap"}  # these have tests of their own

@@ -78,4 +78,19 @@ def test_a_module_that_is_not_there_is_found_without_trust(tmp_path: Path, capsy
     path = tmp_path / "experiment.json"
     path.write_text(as_text(clean(method=method)))
     assert main(["lint", str(path)]) == 1
-    assert "'unit.lint.pak' of 'a' is not there" in capsys.readouterr().out
+    assert "'unit.lint.pak', which is not there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["import nothing_of_this_name\n", "def broken(:\n"])
+def test_a_trusted_module_that_cannot_be_imported_is_a_finding(content: str, tmp_path: Path) -> None:
+    (tmp_path / "halfway.py").write_text(content)
+    method = [{"name": "a", "type": "action", "provider": {"type": "python", "module": "halfway", "func": "f"}}]
+    path = tmp_path / "experiment.json"
+    path.write_text(as_text(clean(method=method, rollbacks=[], **{"steady-state-hypothesis": {"title": "t"}})))
+    script = "import sys; from chaosgpu.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "lint", "--trust", "halfway", str(path)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "'halfway', which cannot be imported" in ended.stdout
