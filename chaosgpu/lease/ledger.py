@@ -38,6 +38,8 @@ class Ledger:
         self._run = run
         self._now = now
         self._thread_lock = threading.RLock()
+        # Set with `run.finished`: an activity that still hangs in the background may not write behind it.
+        self.sealed = False
 
     def append(self, entry_type: str, **entry: JsonValue) -> None:
         """Write one line and sync it to disk; raise LedgerBroken, with nothing half written, if that fails."""
@@ -45,6 +47,9 @@ class Ledger:
         if clash:
             raise ValueError(f"an entry may not set {', '.join(sorted(clash))}")
         with self._thread_lock:
+            if self.sealed:
+                raise LedgerBroken(f"{entry_type} came after the end of the run: the ledger {self.path} is closed.")
+            self.sealed = entry_type == "run.finished"
             try:
                 self._locked(entry_type, entry)
             except OSError as error:

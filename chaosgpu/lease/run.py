@@ -33,6 +33,8 @@ class Run:
 
     def note(self, entry_type: str, **entry: JsonValue) -> bool:
         """Write to the ledger what must not stop us: undo goes on without a record, and the record says less."""
+        if self.ledger.sealed:
+            return False
         try:
             self.ledger.append(entry_type, **entry)
         except LedgerBroken as error:

@@ -79,6 +79,8 @@ def _after(said: JsonObject, before: Lease) -> Lease:
     """Judge one lease of an undo's answer: not found is not clean where it was known to be in force."""
     state, reason = text(said, "state"), optional_text(said, "reason")
     ended_by = optional_text(said, "ended_by")
+    if before.state == "refused" and state in ("clean", "tombstone"):
+        return before  # the host took it up and gave it up before anything was changed
     if state == "tombstone" and not before.was_active:
         return replace(before, state="never", reason=reason)
     if state != "clean":
