@@ -55,7 +55,7 @@ def _interrupted(*_: object) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one verb."""
-    from chaosgpu.lab import install, up  # noqa: PLC0415 (other subcommands start without it)
+    from chaosgpu.lab import install, prepare, up  # noqa: PLC0415 (other subcommands start without it)
     from chaosgpu.lab.run import run_in_lab  # noqa: PLC0415
 
     for signum in (signal.SIGTERM, signal.SIGHUP):  # while a lab comes up these end it as Ctrl-C does
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{install.install(_say).server}\n")
         return 0
     if args.verb in ("up", "run"):
-        options = up.LabOptions(
+        options = prepare.LabOptions(
             directory=args.directory,
             variant=args.variant,
             profile=args.profile,

@@ -11,8 +11,20 @@ from pathlib import Path
 
 from chaosgpu.errors import LabFailed
 
-__all__ = ["LabPlan", "Running", "alive", "free_ports", "me", "process_start"]
+__all__ = [
+    "TIED",
+    "LabPlan",
+    "Running",
+    "alive",
+    "free_ports",
+    "me",
+    "new_identity",
+    "process_start",
+    "write_json",
+]
 
+# In the guardian's environment: "1" where standard input holds the lab up.
+TIED = "CHAOSGPU_LAB_TIED"
 SHM = Path("/dev/shm")  # noqa: S108 (where Triton's Python backend keeps its regions)
 
 

@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Callable
 
 from chaosgpu.errors import LabFailed
+from chaosgpu.lab.prepare import LabOptions
 from chaosgpu.lab.processes import die_with_parent
-from chaosgpu.lab.up import LabOptions, bring_up, take_down
+from chaosgpu.lab.up import bring_up, take_down
 
 __all__ = ["run_in_lab"]
 

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from chaosgpu.lab.plan import LabPlan
+from chaosgpu.lab.plan import TIED, LabPlan
 from chaosgpu.lab.processes import die_with_parent
 
 __all__ = ["main"]
@@ -78,7 +78,7 @@ def main(directory: str) -> int:
     if plan.with_traffic:
         command = [sys.executable, "-m", "chaosgpu.lab.traffic", directory]
         traffic = _start(plan, "traffic", command, {**os.environ, **plan.exported})
-    if os.environ.get("CHAOSGPU_LAB_TIED") == "1":
+    if os.environ.get(TIED) == "1":
         threading.Thread(target=_watch_tie, args=(over,), daemon=True).start()
     while not over.wait(0.1) and time.monotonic() < end and triton.poll() is None:
         pass
