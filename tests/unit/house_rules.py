@@ -2,7 +2,9 @@
 """The house rules as functions over a tree of files: each returns what breaks the rule, as sentences."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +166,49 @@ def broad_excepts(tree: Tree) -> list[str]:
                 if caught in {"everything", "Exception", "BaseException"} and not raises_on:
                     found.append(f"{name}:{node.lineno} catches {caught}")
     return found
+
+
+def unexplained_exceptions(tree: Tree) -> list[str]:
+    """Find lint exceptions without a reason: the first of each code in a file has it in brackets."""
+    found = []
+    for name, text in tree.sources(suffixes=frozenset({".py"})):
+        explained: set[str] = set()
+        for number, comment in _comments(text):
+            match = re.match(r"# noqa(?:: ?([A-Z0-9, ]+))?(.*)", comment)
+            if match:
+                codes = set(re.findall(r"[A-Z]+[0-9]+", match[1] or ""))
+                if re.match(r"\s*\(.+\)", match[2]):
+                    explained |= codes
+                if not codes or not codes <= explained:
+                    found.append(f"{name}:{number} has {comment} without a reason")
+    return found
+
+
+def work_to_be_done(tree: Tree) -> list[str]:
+    """Find comments that put work off."""
+    return [
+        f"{name}:{number} says {comment}"
+        for name, text in tree.sources(suffixes=frozenset({".py"}))
+        for number, comment in _comments(text)
+        if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", comment)
+    ]
+
+
+def skipped_tests(tree: Tree) -> list[str]:
+    """Find tests that may not be run, or may fail."""
+    forbidden = {"skip", "skipif", "xfail", "importorskip", "skipTest"}
+    return [
+        f"{name}:{node.lineno} uses {ast.unparse(node)}"
+        for name, module in tree.modules("tests/")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute) and node.attr in forbidden
+    ]
+
+
+def _comments(text: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 def _activity_modules(tree: Tree) -> Iterator[tuple[str, ast.Module]]:

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lint asks of an experiment that breaks something through this package."""
 
+from pathlib import Path
+
 import pytest
+from chaoslib.experiment import ensure_experiment_is_valid
+from chaoslib.loader import load_experiment
 from unit.lint.writing import Json, as_text, clean
 
 from chaosgpu.lint import Finding, lint, parse
@@ -39,6 +43,33 @@ def found(rules: set[str], **changed: object) -> list[Finding]:
 
 def test_a_fault_with_guard_and_undo_is_clean() -> None:
     assert found({"no-guard", "no-undo", "background-fault", "wrong-type", "argument-type", "argument-name"}) == []
+
+
+def test_chaos_validate_takes_that_experiment_too_and_takes_it_without_guard_and_undo(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.json"
+    variants: list[Json] = [{}, {"controls": [], "rollbacks": []}]
+    for changed in variants:
+        whole = {"method": [FAULT], "controls": [GUARD], "rollbacks": [UNDO]} | changed
+        path.write_text(as_text(clean(**whole)))
+        ensure_experiment_is_valid(load_experiment(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("used_percent", "92", "used_percent of fill_memory must be a number or null"),
+        ("gpu", 0, "gpu of fill_memory must be a text"),
+        ("duration_s", True, "duration_s of fill_memory must be a number"),
+        ("used_percnt", 92, "fill_memory has no argument 'used_percnt'"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_or_name_is_found(key: str, value: object, says: str) -> None:
+    provider = FAULT["provider"]
+    assert isinstance(provider, dict)
+    broken = FAULT | {"provider": provider | {"arguments": provider["arguments"] | {key: value}}}
+    [finding] = found({"argument-type", "argument-name"}, method=[broken])
+    assert finding.pointer == f"/method/0/provider/arguments/{key}"
+    assert says in finding.message
 
 
 def test_a_fault_without_the_guard_is_found() -> None:
