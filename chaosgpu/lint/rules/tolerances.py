@@ -53,8 +53,11 @@ def _shape(tolerance: object) -> Iterator[tuple[str, str, str]]:
         if len(bounds) == _PAIR:
             low, high = bounds
             if not _is_number(low) or not _is_number(high):
-                message = f"A list of exactly two is an inclusive range, and {bounds!r} is not a pair of numbers."
-                yield _FATAL, message, "For one of two texts, use a regex tolerance such as ^(first|second)$."
+                message = (
+                    f"A list of exactly two is a range, not a choice: {bounds!r} takes what lies between, or raises."
+                )
+                advice = "For one of two texts use a regex tolerance such as ^(first|second)$."
+                yield "tolerance-range", message, advice
             elif low > high:
                 message = f"The range from {low} to {high} is empty: the lower bound comes first."
                 yield _NEVER, message, f"Write [{high}, {low}]."
@@ -66,7 +69,7 @@ def _shape(tolerance: object) -> Iterator[tuple[str, str, str]]:
             yield _FATAL, message, "Write arguments: {} in its provider."
         if provider.get("type") != "python":
             message = f"A probe tolerance of type {provider.get('type')!r} is true whatever it answers."
-            yield _NEVER, message, "Use a python provider whose function takes `value`."
+            yield "tolerance-always", message, "Use a python provider whose function takes `value`."
 
 
 def _against_function(tolerance: object, activity: Activity, trusted: frozenset[str]) -> Iterator[tuple[str, str, str]]:

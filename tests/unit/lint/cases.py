@@ -257,7 +257,7 @@ CASES = [
         "wrong-type",
         "/method/0/type",
     ),
-    Case("a list of two texts", _with_tolerance("words", ["ok", "degraded"]), "tolerance-fatal", TOLERANCE, "range"),
+    Case("a list of two texts", _with_tolerance("words", ["ok", "degraded"]), "tolerance-range", TOLERANCE, "range"),
     Case("an empty range", _with_tolerance("ratio", [9, 1], gpu="g"), "tolerance-never", TOLERANCE, "[1, 9]"),
     Case(
         "an empty range tolerance",
@@ -302,7 +302,7 @@ CASES = [
     Case(
         "a process as tolerance",
         _with_tolerance("ratio", _judge({"type": "process", "path": "true", "arguments": {}, "timeout": 1}), gpu="g"),
-        "tolerance-never",
+        "tolerance-always",
         TOLERANCE,
     ),
     Case(

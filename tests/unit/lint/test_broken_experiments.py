@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each case is an experiment with one thing wrong: `chaos validate` takes it, and lint names it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+from chaoslib.activity import run_activity
 from chaoslib.experiment import ensure_experiment_is_valid
+from chaoslib.hypothesis import within_tolerance
 from chaoslib.loader import load_experiment
 from unit.lint.cases import CASES, Case
 from unit.lint.writing import as_text, clean
@@ -54,6 +57,22 @@ def test_the_command_chaos_validate_takes_it_too(case: Case, tmp_path: Path) -> 
         env={"PYTHONPATH": str(TESTS), "HOME": str(tmp_path)},
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.rule.startswith("tolerance-") and case.rule != "tolerance-ignored"],
+    ids=lambda case: case.sentence,
+)
+def test_what_lint_says_of_a_tolerance_is_what_chaos_toolkit_does(case: Case) -> None:
+    experiment = json.loads(as_text(case.experiment))
+    [probe] = experiment["steady-state-hypothesis"]["probes"]
+    value = run_activity(probe, {}, {})
+    if case.rule == "tolerance-fatal":
+        with pytest.raises((TypeError, AttributeError, KeyError)):
+            within_tolerance(probe["tolerance"], value)
+    else:
+        assert within_tolerance(probe["tolerance"], value) is (case.rule == "tolerance-always")
 
 
 def test_no_two_cases_say_the_same() -> None:
