@@ -11,7 +11,9 @@
 #include "events.h"
 
 #define MAX_KERNELS 32
-#define CYCLES_AN_ITERATION 8.0 /* a short dependent chain of multiply-adds */
+#define LATENCY_CYCLES 16.0     /* of one turn of a short chain of multiply-adds, when few threads run */
+#define INSTRUCTIONS 7.0        /* in one turn of it */
+#define THREADS_AN_SM 2048.0
 #define DEFAULT_KERNEL_CYCLES 1e6
 #define FOR_EVER (3600ULL * 1000000000ULL)
 
@@ -148,7 +150,10 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
     NEED(function != NULL, CUDA_INVALID_HANDLE);
     NEED(grid_x && grid_y && grid_z && block_x && block_y && block_z, CUDA_INVALID_VALUE);
     NEED((uint64_t)block_x * block_y * block_z <= 1024, CUDA_INVALID_VALUE);
+    struct gpu *gpu = &session.state->gpus[context->gpu];
     double cycles = DEFAULT_KERNEL_CYCLES;
+    double threads = (double)grid_x * grid_y * grid_z * block_x * block_y * block_z;
+    double on_each_sm = threads / (double)(gpu->sm_count ? gpu->sm_count : 1);
     if (strcmp(function->name, "badstore") == 0) {
         fault(context->gpu, 31, CUDA_ILLEGAL_ADDRESS);
         return CUDA_SUCCESS; /* launches are asynchronous: the next call reports it */
@@ -169,12 +174,11 @@ EXPORT int cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
             fault(context->gpu, 31, CUDA_ILLEGAL_ADDRESS);
             return CUDA_SUCCESS;
         }
-        cycles = (double)iterations * CYCLES_AN_ITERATION;
+        double resident = on_each_sm < THREADS_AN_SM ? on_each_sm : THREADS_AN_SM;
+        double issue = INSTRUCTIONS * resident / 32 / 4; /* warps of 32 threads, four schedulers */
+        cycles = (double)iterations * (issue > LATENCY_CYCLES ? issue : LATENCY_CYCLES);
     }
-    struct gpu *gpu = &session.state->gpus[context->gpu];
-    /* 2,048 threads fit on one multiprocessor; more of them take turns. */
-    double threads = (double)grid_x * grid_y * grid_z * block_x * block_y * block_z;
-    double waves = threads / (2048.0 * (double)(gpu->sm_count ? gpu->sm_count : 1));
+    double waves = on_each_sm / THREADS_AN_SM; /* more threads than fit take turns */
     occupy(context->gpu, cycles * (waves > 1 ? waves : 1), 0);
     return CUDA_SUCCESS;
 }
