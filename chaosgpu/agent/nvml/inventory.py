@@ -78,7 +78,11 @@ def _take_pair(gpu: Collected, name: str, read: Any) -> None:
 def _entry(index: int) -> JsonObject:
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        total = nvml.nvmlDeviceGetMemoryInfo(handle).total
-        return {**identity(handle), "memory_total_mib": total // _MIB}
+        found = identity(handle)
     except nvml.NVMLError as error:
         return {"index": index, "code": int(error.value), "why": str(error)}
+    try:
+        found["memory_total_mib"] = nvml.nvmlDeviceGetMemoryInfo(handle).total // _MIB
+    except nvml.NVMLError:
+        return found  # a GPU that shares the host's memory has none of its own to tell
+    return found

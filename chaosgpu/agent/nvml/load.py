@@ -15,10 +15,12 @@ _FIELD_MEMORY_TEMPERATURE = 82
 def read_memory(uuid: str) -> JsonObject:
     """Return total, reserved, used and free MiB; `used` does not hold what the driver keeps for itself."""
     gpu = Collected(uuid)
-    info = either(
-        lambda: nvml.nvmlDeviceGetMemoryInfo(gpu.handle, version=nvml.nvmlMemory_v2),
-        lambda: nvml.nvmlDeviceGetMemoryInfo(gpu.handle),
-    )
+    try:
+        info = _memory(gpu.handle)
+    except nvml.NVMLError as error:
+        why = gpu.why(error, "the memory")
+        gpu.unknown.update(dict.fromkeys(("total_mib", "used_mib", "free_mib", "reserved_mib", "used_percent"), why))
+        return gpu.answer()
     for name in ("total", "used", "free"):
         gpu.values[f"{name}_mib"] = getattr(info, name) / _MIB
     if hasattr(info, "reserved"):
@@ -29,14 +31,17 @@ def read_memory(uuid: str) -> JsonObject:
     return gpu.answer()
 
 
+def _memory(handle: Any) -> Any:
+    return either(
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2),
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle),
+    )
+
+
 @nvml_call
 def used_mib(uuid: str) -> JsonValue:
     """Return the used MiB alone: the cheap call for a series."""
-    info = either(
-        lambda: nvml.nvmlDeviceGetMemoryInfo(find(uuid), version=nvml.nvmlMemory_v2),
-        lambda: nvml.nvmlDeviceGetMemoryInfo(find(uuid)),
-    )
-    return float(info.used) / _MIB
+    return float(_memory(find(uuid)).used) / _MIB
 
 
 @nvml_call

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated GPUs and a driver on them, for the tests of the readings."""
 
+import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,3 +62,18 @@ def make_tools(make_driver: MakeDriver, tmp_path: Path) -> Callable[[Instance], 
 def uuid_of(instance: Instance, gpu: int = 0) -> str:
     """Return the UUID of one of the GPUs."""
     return str(instance.show()[gpu]["identity"]["uuid"])
+
+
+@contextlib.contextmanager
+def holding(instance: Instance, uuid: str, mib: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that holds memory of a GPU."""
+    script = Path(__file__).with_name("holder.py")
+    arguments = [sys.executable, str(script), uuid, str(mib)]
+    environment = {**os.environ, **instance.environment()}
+    with subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"holds\n"
+        try:
+            yield process
+        finally:
+            process.kill()

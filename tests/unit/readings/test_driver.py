@@ -214,7 +214,7 @@ def test_each_nvml_code_comes_with_what_to_do(
     code: int, advice: str, make_gpus: MakeGpus, make_driver: MakeDriver
 ) -> None:
     gpus = make_gpus()
-    gpus.inject("return", function="nvmlSystemGetNVMLVersion", code=code)
+    gpus.inject("return", function="nvmlDeviceGetName", code=code)
     with pytest.raises(DriverFailed, match=advice) as caught:
-        make_driver(gpus).call("driver_versions")
+        make_driver(gpus).call("find_gpu", uuid_of(gpus))
     assert caught.value.code == code
