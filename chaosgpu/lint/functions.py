@@ -26,6 +26,8 @@ def exists(module: str) -> bool:
     """Say whether Python would find the module. Nothing of it is run, not even its parent packages."""
     search: list[str] | None = None
     parts = module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return False
     for depth in range(1, len(parts) + 1):
         spec = _spec(".".join(parts[:depth]), search)
         if spec is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Optional, TypedDict, Union
 
 import pytest
 
+from chaosgpu.lint.functions import exists
 from chaosgpu.lint.values import describe, fits, only_of
 
 type Json = dict[str, Json] | list[Json] | int | None
@@ -72,3 +73,13 @@ def test_what_a_function_can_answer_is_known_only_where_all_of_it_is_known() -> 
     assert not only_of(Any, frozenset({"object"}))
     assert not only_of(inspect.Signature.empty, frozenset({"object"}))
     assert not only_of(int | Any, frozenset({"number"}))
+
+
+@pytest.mark.parametrize("module", ["", ".", "chaosgpu.", "chaosgpu..lint", "chaosgpu/lint", "chaosgpu.errors.deeper"])
+def test_what_is_no_module_name_is_no_module(module: str) -> None:
+    assert not exists(module)
+
+
+@pytest.mark.parametrize("module", ["chaosgpu", "chaosgpu.lint.rules", "json", "unit.lint.pack"])
+def test_a_module_that_is_there_is_found(module: str) -> None:
+    assert exists(module)
