@@ -27,7 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("verb", choices=_VERBS, metavar="VERB", help=", ".join(_VERBS))
     parser.add_argument("--json", default="{}", metavar="OBJECT", help="the rest of the request as JSON; '-' reads it")
     parser.add_argument("--all", action="store_true", help="undo: every lease of this host")
-    parser.add_argument("--run", metavar="RUN", help="undo, list, renew: the leases of one run")
+    parser.add_argument("--run", dest="of_run", metavar="RUN", help="undo, list, renew: the leases of one run")
     parser.add_argument("--lease", metavar="LEASE", help="undo, record: one lease")
     parser.add_argument("--verify", action="store_true", help="list: look again whether each fault is in force")
     parser.add_argument("--reason", metavar="TEXT", help="halt, resume: why")
@@ -64,8 +64,7 @@ def _request(args: argparse.Namespace) -> "JsonObject":
         if not (args.reason or given.get("reason")):
             raise BadArgument(f"{args.verb} needs --reason: others will ask why.")
         given.setdefault("by", operator())
-    for name in ("run", "lease", "reason"):
-        if getattr(args, name) is not None:
-            given[name] = getattr(args, name)
+    named = {"run": args.of_run, "lease": args.lease, "reason": args.reason}
+    given.update({name: value for name, value in named.items() if value is not None})
     given.update({name: True for name in ("all", "verify") if getattr(args, name)})
     return given

@@ -43,10 +43,11 @@ class StopSignals:
         self._watcher = threading.Thread(target=self._watch, name="chaosgpu-stop", daemon=True)
 
     def install(self) -> None:
-        """Take over the signals; for the main thread."""
+        """Take over the signals, for the main thread; one that is ignored stays so, as under `nohup`."""
         self._watcher.start()
         for one in STOP_SIGNALS:
-            self._previous[one] = signal.signal(one, self._handle)
+            if signal.getsignal(one) is not signal.SIG_IGN:
+                self._previous[one] = signal.signal(one, self._handle)
 
     def restore(self) -> None:
         """Give the signals back and end the thread."""

@@ -63,7 +63,7 @@ def forms(secret: str) -> frozenset[str]:
     found = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), raw.hex(), raw.hex().upper()}
     for ascii_only in (True, False):
         once = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        found |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
+        found |= {once, json.dumps(once, ensure_ascii=True)[1:-1], json.dumps(once, ensure_ascii=False)[1:-1]}
     for padding in range(3):
         # Inside a longer text ("user:secret") base64 falls on one of three offsets: keep the digits that only
         # the secret decides.

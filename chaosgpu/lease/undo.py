@@ -17,7 +17,7 @@ __all__ = ["undo_leases", "undo_one", "undo_run"]
 
 logger = logging.getLogger("chaostoolkit")
 
-# Who may end a lease without the experiment being spoilt: us, and the agent itself where it could not verify.
+# What may end a lease without the experiment being spoilt; a lease that was not verified is counted as such.
 _ON_PURPOSE = frozenset({"undo", "unverified"})
 _RECORD_S = 10.0
 
@@ -86,7 +86,8 @@ def _after(said: JsonObject, before: Lease) -> Lease:
     if state != "clean":
         lost = "the host no longer knows this lease, so nobody knows what it left behind"
         return replace(before, state="stuck", reason=reason or (lost if state == "tombstone" else f"it is {state}"))
-    early = ended_by if before.was_active and ended_by is not None and ended_by not in _ON_PURPOSE else None
+    spoilt = before.was_active and ended_by is not None and ended_by not in _ON_PURPOSE
+    early = f"the host ended it: {str(ended_by).replace('_', ' ')}" if spoilt else None
     return replace(
         before,
         state="clean",

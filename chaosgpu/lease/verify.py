@@ -14,7 +14,7 @@ __all__ = ["still_in_force"]
 
 def still_in_force(run: Run, timeout_s: float) -> list[Lease]:
     """Verify each lease that should be in force and return those that are not; they are marked `ended_early`."""
-    expected = [lease for lease in run.book.all() if lease.in_force]
+    expected = [lease for lease in run.book.all() if lease.in_force and lease.ended_early is None]
     missing: list[Lease] = []
     for host in sorted({lease.host for lease in expected}):
         there = [lease for lease in expected if lease.host == host]

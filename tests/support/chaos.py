@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +81,22 @@ class Played:
         return (self.folder / "agent/broken").exists()
 
 
+def _set_signals(ignored: Collection[signal.Signals]) -> None:
+    for one in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN if one in ignored else signal.SIG_DFL)
+
+
 class Chaos:
     """A `chaos run` that is under way."""
 
-    def __init__(self, folder: Path, content: dict[str, Any], *options: str, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        content: dict[str, Any],
+        *options: str,
+        ignore: Collection[signal.Signals] = (),
+        **environment: str,
+    ) -> None:
         self.folder = folder
         (folder / "agent").mkdir(exist_ok=True)
         (folder / "experiment.json").write_text(json.dumps(content))
@@ -99,6 +113,7 @@ class Chaos:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=partial(_set_signals, ignore),  # noqa: PLW1509 (one thread; pytest itself may run with signals ignored)
         )
 
     def wait_for(self, path: Path, within_s: float = 15) -> None:
