@@ -15,7 +15,7 @@ from chaosgpu.sim import profile as profiles
 from chaosgpu.sim.inject import INJECTIONS
 from chaosgpu.sim.native import Native
 
-__all__ = ["Instance", "Value", "create", "default_directory", "open_state"]
+__all__ = ["Instance", "Value", "create", "default_directory", "open_state", "scratch_directory"]
 
 type Value = str | int | float | bool | Sequence[int]
 
@@ -208,6 +208,15 @@ def default_directory() -> Path:
         return Path(runtime) / "chaosgpu" / "sim"
     home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(home) / "chaosgpu" / "sim"
+
+
+def scratch_directory() -> Path | None:
+    """Give a folder for what is gone after one run: where named instances live, else the system's own (None)."""
+    try:
+        default_directory().mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return default_directory()
 
 
 def _as_text(value: Value) -> str:
