@@ -19,6 +19,7 @@ Found = TypeVar("Found")
 _NO_DATA = 21
 _DEPRECATED = 26
 _NOT_READY = 27
+_OTHER_WAY = (NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH, _DEPRECATED)
 _WHY = {
     NOT_SUPPORTED: "this product or its mode does not support it",
     NO_PERMISSION: "the driver shows it to root only",
@@ -58,13 +59,18 @@ class Collected:
 
 
 def either(first: Callable[[], Found], second: Callable[[], Found]) -> Found:
-    """Read in the new way, or in the old way where the driver does not have the new one."""
+    """Read in the new way, or in the old way where the driver has none; if it has neither, the first error counts."""
     try:
         return first()
     except nvml.NVMLError as error:
-        if error.value not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH, _DEPRECATED):
+        if error.value not in _OTHER_WAY:
             raise
-        return second()
+        try:
+            return second()
+        except nvml.NVMLError as other:
+            if other.value in _OTHER_WAY:
+                raise error from other
+            raise
 
 
 _MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}

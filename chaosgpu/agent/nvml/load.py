@@ -148,21 +148,27 @@ def read_processes(uuid: str) -> JsonObject:
     """Return the processes that hold the GPU, as the driver sees them: {"pid", "used_mib", "name", "kinds"}."""
     gpu = Collected(uuid)
     found: Dict[int, Tuple[Any, List[str]]] = {}
-    for kind, read in (
-        ("compute", nvml.nvmlDeviceGetComputeRunningProcesses),
-        ("graphics", nvml.nvmlDeviceGetGraphicsRunningProcesses),
-        ("mps", nvml.nvmlDeviceGetMPSComputeRunningProcesses),
-    ):
-        for process in _running(gpu, kind, read):
+    for kind, name in _KINDS.items():
+        for process in _running(gpu, kind, name):
             found.setdefault(process.pid, (process, []))[1].append(kind)
     if "compute" not in gpu.unknown:
         gpu.values["processes"] = [_process(process, kinds) for process, kinds in found.values()]
     return gpu.answer()
 
 
-def _running(gpu: Collected, kind: str, read: Any) -> List[Any]:
+# pynvml's functions without a version refuse to work on a driver that lacks the newest one.
+_KINDS = {
+    "compute": "nvmlDeviceGetComputeRunningProcesses",
+    "graphics": "nvmlDeviceGetGraphicsRunningProcesses",
+    "mps": "nvmlDeviceGetMPSComputeRunningProcesses",
+}
+
+
+def _running(gpu: Collected, kind: str, name: str) -> List[Any]:
     try:
-        return list(read(gpu.handle))
+        return list(
+            either(lambda: getattr(nvml, f"{name}_v3")(gpu.handle), lambda: getattr(nvml, f"{name}_v2")(gpu.handle))
+        )
     except nvml.NVMLError as error:
         gpu.unknown[kind] = gpu.why(error, f"{kind} processes")
         return []

@@ -2,21 +2,29 @@
 """Simulated GPUs and a driver on them, for the tests of the readings."""
 
 import contextlib
+import io
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.driver import ForkedDriver
+from chaosgpu.agent.main import Parts, main
 from chaosgpu.agent.readings.catalogue import Tools
+from chaosgpu.agent.values import JsonMapping
+from chaosgpu.fleet.transports import Reply
 from chaosgpu.sim.instance import Instance, create
 
 type MakeGpus = Callable[..., Instance]
 type MakeDriver = Callable[..., ForkedDriver]
+type MakeAgent = Callable[[Instance | None], InProcess]
 
 
 @pytest.fixture
@@ -77,3 +85,45 @@ def holding(instance: Instance, uuid: str, mib: int) -> Iterator[subprocess.Pope
             yield process
         finally:
             process.kill()
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A transport to the real agent's verbs in this process; the driver's child is still a process of its own."""
+
+    instance: Instance | None
+    environment: Mapping[str, str]
+    folder: Path
+
+    def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:  # noqa: ARG002 (the seam's form)
+        answer = io.BytesIO()
+        parts = Parts(new_driver=self._driver, dev_log=str(self.folder / "log"), run_halt=str(self.folder / "HALT"))
+        status = main([verb], io.BytesIO(document), answer, parts, self.environment)
+        return Reply(status, answer.getvalue(), b"")
+
+    def ask(self, verb: str, **request: object) -> dict[str, Any]:
+        """Ask the agent and return whatever it answers."""
+        document = json.dumps({"protocol": 1, **request}).encode()
+        answer: dict[str, Any] = json.loads(self.carry("localhost", verb, document, 5.0).stdout)
+        return answer
+
+    def _driver(self, environment: Mapping[str, str] | None = None, library: JsonMapping | None = None) -> ForkedDriver:
+        found = None if self.instance is None else self.instance.environment()
+        return ForkedDriver(environment or found, library)
+
+
+@pytest.fixture
+def make_agent(tmp_path: Path) -> Callable[[Instance | None], InProcess]:
+    """Make an agent on these GPUs, with a home and a policy of the test."""
+
+    def make(instance: Instance | None) -> InProcess:
+        home, log = tmp_path / "home", tmp_path / "kmsg"
+        home.mkdir(exist_ok=True)
+        (home / "policy.json").write_text('{"version": 1, "permit": ["gpu.*"], "max_duration_s": 600}')
+        log.touch()
+        if instance is not None:
+            instance.set_system(kmsg_path=str(log))
+        environment = {"CHAOSGPU_AGENT_HOME": str(home), "CHAOSGPU_KERNEL_LOG": str(log)}
+        return InProcess(instance, environment, tmp_path)
+
+    return make
