@@ -140,4 +140,4 @@ class Chaos:
 
 def play(folder: Path, content: dict[str, Any], *options: str, **environment: str) -> Played:
     """Play an experiment to its end."""
-    return Chaos(folder, content, *options, **environment).finish()
+    return Chaos(folder, content, *options, ignore=(), **environment).finish()

@@ -1,38 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stops: signals, kill -9, and what may come in between, on the real `chaos run` with a real fault in force."""
+"""Stops on the real `chaos run`, and what may come in between; the simulator's tests have each signal and kill -9."""
 
-import json
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support.chaos import TINY, UNDO_ALL, Chaos, experiment, python
-
-STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
 
 
 def _break_and_wait(folder: Path, seconds: float = 20) -> list[dict[str, Any]]:
     return [python("break it", "break_it"), python("wait", "wait", seconds=seconds, mark=str(folder / "waiting"))]
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
-def test_a_stop_signal_during_the_method_undoes_the_fault_and_leaves_the_whole_record(
-    tmp_path: Path, stop: signal.Signals
-) -> None:
-    chaos = Chaos(tmp_path, experiment(_break_and_wait(tmp_path)))
-    chaos.wait_for(tmp_path / "waiting")
-    chaos.send(stop)
+def test_a_stop_while_the_host_is_being_asked_loses_no_lease(tmp_path: Path) -> None:
+    chaos = Chaos(tmp_path, experiment([python("break it", "break_it", mode="lost_reply", timeout_s=30)]))
+    chaos.wait_for(tmp_path / "agent/broken")
+    chaos.send(signal.SIGTERM)
     played = chaos.finish(15)
 
     assert not played.broken
     assert played.status == 1
-    assert played.verdict == ("inconclusive", f"stopped by {stop.name}")
-    assert played.journal["status"] == "interrupted"
-    assert played.journal["interruption"]["name"] == stop.name
-    assert [run["status"] for run in played.journal["rollbacks"]] == ["succeeded"]
-    assert {"signal", "lease.clean", "run.finished"} <= set(played.types)
+    assert played.verdict == ("inconclusive", "stopped by SIGTERM")
+    assert "lease.clean" in played.types
+
+
+def test_under_nohup_a_hangup_does_not_stop_the_run(tmp_path: Path) -> None:
+    method = [python("break it", "break_it"), python("wait", "wait", seconds=1, mark=str(tmp_path / "waiting"))]
+    chaos = Chaos(tmp_path, experiment(method), ignore=(signal.SIGHUP,))
+    chaos.wait_for(tmp_path / "waiting")
+    chaos.send(signal.SIGHUP)
+    assert chaos.finish(15).verdict[0] == "passed"
 
 
 def test_without_the_guard_a_hangup_leaves_the_fault_and_no_journal(tmp_path: Path) -> None:
@@ -88,21 +86,3 @@ def test_no_fault_is_put_in_once_the_run_is_being_stopped(tmp_path: Path) -> Non
     assert not played.broken
     assert "lease.reserved" not in played.types
     assert "the run is being stopped or rolled back" in played.said
-
-
-def test_after_kill_9_the_host_undoes_by_itself_and_the_run_is_lost(tmp_path: Path) -> None:
-    method = [python("break it", "break_it", duration_s=0.01), *_break_and_wait(tmp_path)[1:]]
-    chaos = Chaos(tmp_path, experiment(method))
-    chaos.wait_for(tmp_path / "waiting")
-    assert (tmp_path / "agent/broken").exists()
-    chaos.send(signal.SIGKILL)
-    played = chaos.finish(5)
-
-    deadline = time.monotonic() + 12
-    while (tmp_path / "agent/broken").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert played.types[-1] != "run.finished"
-    assert "lease.active" in played.types
-    held = json.loads((tmp_path / "agent/leases.json").read_text())
-    assert [lease["ended_by"] for lease in held.values()] == ["deadline"]
