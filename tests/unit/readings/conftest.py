@@ -73,10 +73,10 @@ def uuid_of(instance: Instance, gpu: int = 0) -> str:
 
 
 @contextlib.contextmanager
-def holding(instance: Instance, uuid: str, mib: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that holds memory of a GPU."""
+def holding(instance: Instance, uuid: str, mib: int, step_mib: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that holds memory of a GPU, and takes `step_mib` more every 50 ms."""
     script = Path(__file__).with_name("holder.py")
-    arguments = [sys.executable, str(script), uuid, str(mib)]
+    arguments = [sys.executable, str(script), uuid, str(mib), str(step_mib)]
     environment = {**os.environ, **instance.environment()}
     with subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

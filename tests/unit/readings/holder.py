@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that holds memory of one GPU through libcuda until its standard input ends: `holder.py UUID MIB`."""
+"""A process that holds memory of one GPU through libcuda until its standard input ends: `holder.py UUID MIB STEP`.
+
+With a STEP over 0 it takes so many MiB more every 50 ms.
+"""
 
 import ctypes
+import select
 import sys
 
 cuda = ctypes.CDLL("libcuda.so.1")
-uuid, mib = sys.argv[1], int(sys.argv[2])
+uuid, mib, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
 def call(name: str, *arguments: object) -> None:
@@ -27,4 +31,5 @@ call("cuCtxSetCurrent", context)
 call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(mib << 20))
 sys.stdout.write("holds\n")
 sys.stdout.flush()
-sys.stdin.read()
+while not select.select([sys.stdin], [], [], 0.05 if step else None)[0]:
+    call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(step << 20))
