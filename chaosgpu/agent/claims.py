@@ -48,7 +48,7 @@ class Claims:
         try:
             for claim in sorted(claims):
                 if self._ours_after(self._take_one, claim, owner, mend) is None:
-                    taken.append(claim)
+                    taken.append(claim)  # noqa: PERF401 (what was taken counts when the next one raises)
         except AgentError:
             self.release(taken, owner)
             raise
@@ -82,6 +82,8 @@ class Claims:
 
     def release(self, claims: Sequence[str], owner: Owner) -> None:
         """Give up those that are ours; a claim that cannot be removed is free all the same, its lease has ended."""
+        if not any(os.path.lexists(self.path(claim) + end) for claim in claims for end in ("", _NEW)):
+            return
         with self._lock():
             for claim in claims:
                 path = self.path(claim)

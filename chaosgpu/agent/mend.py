@@ -4,12 +4,13 @@
 from typing import Optional, Tuple
 
 from chaosgpu.agent import halt
+from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.environment import from_record
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.process import alive
-from chaosgpu.agent.record import LIVE, State
+from chaosgpu.agent.record import ENDED, LIVE, State
 from chaosgpu.agent.revert import revert
 
 __all__ = ["mend", "why_over"]
@@ -40,6 +41,9 @@ def mend(host: Host, folder: LeaseFolder) -> Optional[State]:
     state = folder.seen()
     if state is None:
         return None
+    if state.state in ENDED:
+        host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+        return state
     due = why_over(host, folder, state)
     if due is not None:
         try:

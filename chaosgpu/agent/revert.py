@@ -46,7 +46,10 @@ def revert(
             return folder.damaged(error, state)
         if state is None:
             raise Refused(f"There is no lease {folder.lease} on this host.", folder.lease)
-        if state.state in ENDED or (state.state == "stuck" and not even_stuck):
+        if state.state in ENDED:
+            host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+            return state
+        if state.state == "stuck" and not even_stuck:
             return state
         if undo is None and state.state not in ("reserved", "reverting", "stuck"):
             return folder.damaged(Damaged(f"The undo record of lease {folder.lease} is gone."), state)

@@ -123,8 +123,12 @@ def _list(request: JsonMapping, host: Host) -> JsonObject:
 
 def _sweep(_: JsonMapping, host: Host) -> JsonObject:
     lines = []
-    for lease, before in _known(host, None):
-        state = mend(host, host.folder(lease)) or before
+    for lease in host.home.lease_ids():
+        folder = host.folder(lease)
+        before = folder.seen()
+        state = None if before is None else mend(host, folder)
+        if before is None or state is None:
+            continue
         if state.state != before.state or state.state == "stuck":
             lines.append(ended_line(lease, state))
     return {"leases": [*lines]}

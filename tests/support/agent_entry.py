@@ -8,7 +8,9 @@ The claims are kept beside CHAOSGPU_AGENT_HOME, so that several homes of one tes
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -33,15 +35,19 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    home = Path(os.environ["CHAOSGPU_AGENT_HOME"])
+def parts_for(home: Path, **changes: Any) -> Parts:
+    """Return the agent's parts for a home of a test."""
     parts = Parts(
         registry=lambda: FAULTS,
         roles=lambda: ROLES,
-        command=(sys.executable, __file__),
+        command=(sys.executable, str(Path(__file__).resolve())),
         claims_directory=str(home.parent),
         run_halt=str(home.parent / "run" / "HALT"),
         dev_log=str(home.parent / "log"),
-        step=Steps(),
     )
-    sys.exit(main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer, parts))
+    return replace(parts, **changes)
+
+
+if __name__ == "__main__":
+    here = parts_for(Path(os.environ["CHAOSGPU_AGENT_HOME"]), step=Steps())
+    sys.exit(main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer, here))

@@ -11,7 +11,6 @@ from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError, DriverFailed, DriverHung, NoEffect, Refused, Unverified
 from chaosgpu.agent.faults.contract import Context, Fault, Held, HolderPlan, Restored
 from chaosgpu.agent.hold import Gate, LeaseView
-from chaosgpu.agent.process import started_under
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 BREAKS: dict[str, AgentError | ValueError] = {
@@ -113,11 +112,9 @@ class LockHold(Fault[FileParams]):
     def parse(self, raw: JsonMapping) -> FileParams:
         return _parse(raw)
 
-    def check(self, params: FileParams, context: Context) -> None:
+    def check(self, params: FileParams, context: Context) -> None:  # noqa: ARG002 (contract)
         if is_locked(params.path):
             raise NoEffect(f"{params.path} is locked already.")
-        if context.limited_to_home is not None and not started_under(os.getpid(), context.limited_to_home):
-            raise Refused("This process was not started under its own home.")
 
     def claims(self, params: FileParams, context: Context) -> tuple[str, ...]:  # noqa: ARG002 (contract)
         return (f"lock:{params.path}", f"alock:{params.path}")

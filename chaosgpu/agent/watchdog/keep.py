@@ -47,7 +47,10 @@ def keep(host: Host, lease: str) -> int:
 
 
 def _say_armed() -> None:
-    os.write(1, b"armed\n")
+    try:
+        os.write(1, b"armed\n")
+    except BrokenPipeError:
+        sys.stderr.write("The apply that started this keeper has died; its lease is ended.\n")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     os.close(nothing)
