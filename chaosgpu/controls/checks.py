@@ -4,7 +4,7 @@
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Activity", "activities", "declared_actions", "is_undo_all", "why_refused"]
+__all__ = ["Activity", "activities", "declared_actions", "is_undo_all", "resolved", "why_refused"]
 
 type Activity = Mapping[str, object]
 type Experiment = Mapping[str, object]

@@ -129,7 +129,7 @@ def _happened(session: Session, journal: Journal, ended_as: object, sweep_failed
         dry=session.dry is not None,
         refused=session.refused,
         crashed=crashed,
-        interrupted="the run was interrupted" if ended_as == "interrupted" else None,
+        interrupted=session.stopped or ("the run was interrupted" if ended_as == "interrupted" else None),
         signals=tuple(session.signals.received),
         leases=tuple(run.book.all()) if run is not None else (),
         sweep_failed=sweep_failed,

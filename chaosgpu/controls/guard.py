@@ -4,18 +4,21 @@
 {"name": "guard", "provider": {"type": "python", "module": "chaosgpu.controls.guard"}}
 
 It refuses an experiment without a rollback that undoes the run, forces the rollback strategy `always`, makes an
-orderly stop of SIGTERM, SIGINT, SIGHUP and SIGQUIT, keeps the run directory with its ledger, verifies every fault
-again before and after the hypothesis is judged, sweeps at the end, and sets the verdict. Every hook may be called
+orderly stop of SIGTERM, SIGINT, SIGHUP and SIGQUIT, keeps the run directory with its ledger, stops a method whose
+fault has ended, verifies every fault again before and after the hypothesis is judged, sweeps at the end, and sets the
+verdict. Every hook may be called
 more than once: Chaos Toolkit does so when controls are declared in several places.
 """
 
 import logging
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import Protocol
 
 from chaoslib.exceptions import InterruptExecution
 from chaoslib.types import Configuration, Secrets
 
+from chaosgpu.controls.checks import resolved
 from chaosgpu.controls.closing import close
 from chaosgpu.controls.events import GuardEvents
 from chaosgpu.controls.known_secrets import secret_values
@@ -23,7 +26,13 @@ from chaosgpu.controls.session import Session
 from chaosgpu.controls.signals import Phase
 from chaosgpu.fleet.redaction import know
 
-__all__ = ["after_experiment_control", "before_experiment_control", "cleanup_control", "configure_control"]
+__all__ = [
+    "after_experiment_control",
+    "before_activity_control",
+    "before_experiment_control",
+    "cleanup_control",
+    "configure_control",
+]
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -70,6 +79,16 @@ def before_experiment_control(context: Mapping[str, object]) -> None:  # noqa: A
     session.signals.phase = Phase.PLAYING
     if session.signals.received:
         raise InterruptExecution(f"{session.signals.received[0]} was received before anything was played.")
+
+
+def before_activity_control(context: Mapping[str, object], experiment: Mapping[str, object]) -> None:
+    """Stop the method once a fault that it counts on has ended: what follows would prove nothing."""
+    session = _Guarded.session
+    if session is None or not any(item is context for item in resolved(experiment, "method")):
+        return
+    reason = session.why_stop(time.monotonic())
+    if reason is not None:
+        raise InterruptExecution(f"The method is stopped: {reason}")
 
 
 def after_experiment_control(context: Mapping[str, object], state: MutableMapping[str, object]) -> None:  # noqa: ARG001

@@ -27,6 +27,7 @@ from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run, activate
 from chaosgpu.lease.undo import undo_run
 from chaosgpu.lease.verdict import Judgement
+from chaosgpu.lease.verify import still_in_force
 
 __all__ = ["Session"]
 
@@ -34,6 +35,8 @@ logger = logging.getLogger("chaostoolkit")
 
 _ASK_S = 30.0
 _UNDO_S = 60.0
+# One question costs the host some 0.1 s.
+_LOOK_EVERY_S = 5.0
 
 
 @dataclass(eq=False)
@@ -50,6 +53,9 @@ class Session:
     dry: str | None = None
     refused: str | None = None
     hosts_known: bool = False
+    # Why the guard itself stopped the method.
+    stopped: str | None = None
+    looked_s: float = 0.0
     judgement: Judgement | None = None
     log_filter: LogRedaction = field(default_factory=LogRedaction)
     # Released when the run is over: the run's kernel lock.
@@ -139,6 +145,18 @@ class Session:
             gpu = known.get(hit.gpu, {})
             name = f"{gpu.get('uuid', hit.gpu)} ({gpu.get('name', 'a GPU that the driver does not list')})"
             logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
+
+    def why_stop(self, now_s: float) -> str | None:
+        """Say why the method must not go on: a fault that should be in force is not. The host is asked now and then."""
+        run = self.run
+        if run is None or self.stopped is not None or now_s - self.looked_s < _LOOK_EVERY_S:
+            return None
+        if self.signals.phase is not Phase.PLAYING or run.closing.is_set():
+            return None
+        self.looked_s = now_s
+        for lease in still_in_force(run, _ASK_S, verify=False):
+            self.stopped = f"{lease.fault} on {lease.host} was not in force to the end: {lease.ended_early}"
+        return self.stopped
 
     def on_stop(self, name: str, phase: Phase) -> None:
         """Record a signal and undo at once: Chaos Toolkit may wait long for an activity that hangs."""

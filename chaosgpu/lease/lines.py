@@ -4,9 +4,21 @@
 from chaosgpu.fleet.values import JsonMapping, JsonValue
 from chaosgpu.lease.book import Lease
 
-__all__ = ["active_line", "brief", "undo_line"]
+__all__ = ["active_line", "brief", "ended_how", "undo_line"]
 
 _LONGEST = 200
+_ENDED_HOW = {
+    "deadline": "its time was over; give it a longer duration_s",
+    "halt": "the host was halted",
+    "holder_died": "the process that held it died",
+    "undo": "somebody undid it",
+    "abandoned": "the agent that put it in was ended",
+}
+
+
+def ended_how(ended_by: str) -> str:
+    """Say in words how a lease ended before its undo was due."""
+    return _ENDED_HOW.get(ended_by, f"the host ended it: {ended_by}")
 
 
 def brief(values: JsonMapping) -> str:

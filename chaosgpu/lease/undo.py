@@ -10,7 +10,7 @@ from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.ask import ask
 from chaosgpu.fleet.values import JsonObject, JsonValue, objects, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
-from chaosgpu.lease.lines import undo_line
+from chaosgpu.lease.lines import ended_how, undo_line
 from chaosgpu.lease.run import Run
 
 __all__ = ["undo_leases", "undo_one", "undo_run"]
@@ -87,7 +87,7 @@ def _after(said: JsonObject, before: Lease) -> Lease:
         lost = "the host no longer knows this lease, so nobody knows what it left behind"
         return replace(before, state="stuck", reason=reason or (lost if state == "tombstone" else f"it is {state}"))
     spoilt = before.was_active and ended_by is not None and ended_by not in _ON_PURPOSE
-    early = f"the host ended it: {str(ended_by).replace('_', ' ')}" if spoilt else None
+    early = ended_how(str(ended_by)) if spoilt else None
     return replace(
         before,
         state="clean",

@@ -68,8 +68,12 @@ def test_the_run_directory_is_private_and_holds_the_whole_record(tmp_path: Path)
         ([python("garbage", "break_it", mode="garbage")], "tiny.flag on localhost was never in force"),
         ([python("lost", "break_it", mode="lost_reply", timeout_s=0.7)], "tiny.flag on localhost was never in force"),
         (
-            [python("short", "break_it", duration_s=0.01), python("long", "wait", seconds=10.8)],
-            "was not in force to the end: it is clean",
+            [
+                python("short", "break_it", duration_s=0.01),
+                python("long", "wait", seconds=10.8),
+                python("too late", "set_aside"),
+            ],
+            "was not in force to the end: its time was over",
         ),
     ],
     ids=["unverified", "sees-nothing", "refused", "vanished", "failed-action", "garbage", "lost-reply", "expired"],
