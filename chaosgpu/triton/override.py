@@ -151,4 +151,7 @@ def wait_for_state(
         if (word == "READY") is loaded and word not in ("LOADING", "UNLOADING"):
             return
         time.sleep(_POLL_S)
-    raise Refused(f"The model {model} at {url} is {state} after {timeout_s:g} s.")
+    raise Refused(
+        f"The model {model} at {url} is {state} after {timeout_s:g} s. A model that holds a request which never ends, "
+        "or whose process died, may stay so: then only a restart of Triton helps."
+    )
