@@ -8,7 +8,7 @@ from support.agent_host import AgentHost
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[AgentHost]:
-    """A host of the test's own; whatever it started is ended."""
+    """Give the test a host of its own; whatever it started is ended."""
     made = AgentHost(tmp_path)
     yield made
     made.close()

@@ -2,6 +2,7 @@
 """One fault in, proved, out: with a setting and with a holder."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
@@ -62,7 +63,7 @@ def test_the_same_id_again_returns_the_existing_lease(host: AgentHost) -> None:
 
 
 @pytest.mark.parametrize("change", [{"value": "other"}, {"ttl_s": 21}, {"run": "r2"}, {"fault": LOCK}])
-def test_the_same_id_with_other_parameters_is_refused(host: AgentHost, change: dict[str, object]) -> None:
+def test_the_same_id_with_other_parameters_is_refused(host: AgentHost, change: dict[str, Any]) -> None:
     host.apply()
     answer = host.apply(**change)
     assert answer["error"]["kind"] == "refused"

@@ -2,7 +2,6 @@
 """One lease a resource, whoever asks; what cannot be read is held."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ def test_a_claim_of_a_damaged_lease_is_held(host: AgentHost) -> None:
 def test_a_claim_that_is_a_link_is_not_followed(claims: Claims, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    os.symlink(victim, claims.path("gpu:x"))
+    Path(claims.path("gpu:x")).symlink_to(victim)
     with pytest.raises(Claimed):
         claims.take(["gpu:x"], Owner(str(tmp_path), "mine"), nobody)
     assert victim.read_text() == "precious"

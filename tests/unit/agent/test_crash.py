@@ -2,7 +2,6 @@
 """Kill -9 at each step, until a run completes without being killed: afterwards the host alone must get clean."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -124,7 +123,7 @@ def test_undo_during_an_apply_wins(host: AgentHost) -> None:
     """The apply waits for its instant; the undo comes between, and nothing is injected after it."""
     order = {"protocol": 1, **host.order(LOCK, inject_at=time.time() + 1.0)}
     child = host.start("apply", order)
-    wait_until(lambda: os.path.exists(f"{host.home}/leases/l1/state") and host.state().state == "armed")
+    wait_until(lambda: (host.home / "leases/l1/state").exists() and host.state().state == "armed")
     assert host.undo()["state"] == "clean"
     answer = host.finish(child)
     assert answer["error"]["kind"] == "refused"

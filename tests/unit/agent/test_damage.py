@@ -186,7 +186,7 @@ if os.getuid() == 0:  # only root may mount; the two tests above prove the same 
 
     @pytest.fixture
     def small_disk(tmp_path: Path) -> Iterator[Path]:
-        """A file system of 256 KiB."""
+        """Mount a file system of 256 KiB."""
         disk = tmp_path / "disk"
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=True, timeout=10)

@@ -3,6 +3,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
@@ -156,8 +157,8 @@ def test_the_keeper_has_a_session_of_its_own_and_nothing_open(host: AgentHost) -
     host.apply()
     [keeper] = host.keepers()
     assert os.getsid(keeper.pid) == keeper.pid
-    assert os.readlink(f"/proc/{keeper.pid}/cwd") == "/"
-    opened = {os.readlink(f"/proc/{keeper.pid}/fd/{name}") for name in os.listdir(f"/proc/{keeper.pid}/fd")}
+    assert Path(f"/proc/{keeper.pid}/cwd").readlink() == Path("/")
+    opened = {str(path.readlink()) for path in Path(f"/proc/{keeper.pid}/fd").iterdir()}
     folder = f"{host.home}/leases/l1"
     assert opened == {"/dev/null", f"{folder}/keeper.log", f"{folder}/keeper.lock"}
 

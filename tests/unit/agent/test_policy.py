@@ -10,10 +10,10 @@ from support.agent_host import POLICY, AgentHost
 
 from chaosgpu.agent.errors import Forbidden
 from chaosgpu.agent.guard import allow_claims
+from chaosgpu.agent.home import Home
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.main import Parts, _host
 from chaosgpu.agent.policy import Policy, read_policy
-from chaosgpu.agent.home import Home
 
 FULL: dict[str, Any] = {
     "version": 1,
@@ -114,22 +114,22 @@ def test_what_is_protected_cannot_be_claimed(claim: str) -> None:
     policy.allow_claims(("gpu:GPU-6d:memory", "unit:other.service"))
 
 
-def limited_host(tmp_path: Path, limited: bool) -> Host:
+def lab_or_host(tmp_path: Path, *, limited: bool) -> Host:
     return _host(Parts(), {}, Home(str(tmp_path), limited), "test")
 
 
 @pytest.mark.parametrize("library", [None, {"path": "/x", "sha256": "00", "simulator": None}])
 def test_under_a_home_of_ones_own_a_real_gpu_is_forbidden(tmp_path: Path, library: Any) -> None:
     with pytest.raises(Forbidden, match="simulated"):
-        allow_claims(limited_host(tmp_path, True), Policy(("*",), 1), ("gpu:GPU-1:memory",), library)
+        allow_claims(lab_or_host(tmp_path, limited=True), Policy(("*",), 1), ("gpu:GPU-1:memory",), library)
 
 
 def test_under_a_home_of_ones_own_simulated_gpus_and_plain_processes_are_allowed(tmp_path: Path) -> None:
-    simulated = {"path": "/x", "sha256": "00", "simulator": "sim1"}
-    allow_claims(limited_host(tmp_path, True), Policy(("*",), 1), ("gpu:GPU-1:memory",), simulated)
-    allow_claims(limited_host(tmp_path, True), Policy(("*",), 1), ("process:1",), None)
+    simulated: dict[str, Any] = {"path": "/x", "sha256": "00", "simulator": "sim1"}
+    allow_claims(lab_or_host(tmp_path, limited=True), Policy(("*",), 1), ("gpu:GPU-1:memory",), simulated)
+    allow_claims(lab_or_host(tmp_path, limited=True), Policy(("*",), 1), ("process:1",), None)
     real = {**simulated, "simulator": None}
-    allow_claims(limited_host(tmp_path, False), Policy(("*",), 1), ("gpu:GPU-1:memory",), real)
+    allow_claims(lab_or_host(tmp_path, limited=False), Policy(("*",), 1), ("gpu:GPU-1:memory",), real)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ PARENT = [sys.executable, "-S", "-c", "import subprocess, sys; subprocess.Popen(
 
 @pytest.fixture
 def parent() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process with a child, in a session of its own."""
+    """Start a process with a child, in a session of its own."""
     environment = {**os.environ, "CHAOSGPU_AGENT_HOME": "/here"}
     with subprocess.Popen(PARENT, start_new_session=True, env=environment) as process:
         wait_until(lambda: len(process_tree(process.pid)) == 2)
