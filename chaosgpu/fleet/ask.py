@@ -58,7 +58,7 @@ def ask(hosts: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObj
     answer = ask_raw(host, verb, request, timeout_s)
     error = answer.get("error")
     if error is not None:
-        raise _as_error(host, verb, whole_object(answer, "error"))
+        raise _as_error(host, whole_object(answer, "error"))
     return answer
 
 
@@ -104,7 +104,7 @@ def _what(reply: Reply) -> str:
     )
 
 
-def _as_error(host: str, verb: str, error: JsonObject) -> ChaosGpuError:
+def _as_error(host: str, error: JsonObject) -> ChaosGpuError:
     """Turn the agent's error into one of ours; the sentence keeps the host's name."""
     kind = str(error.get("kind") or "internal")
     said = redact_text(str(error.get("message") or "no message"))
@@ -115,4 +115,4 @@ def _as_error(host: str, verb: str, error: JsonObject) -> ChaosGpuError:
         return Refused(sentence)
     if kind == "unverified":
         return FaultUnverified(sentence, kind)
-    return AgentFailed(f"{sentence} (the agent's {verb!r} failed: {kind})", kind)
+    return AgentFailed(sentence, kind)

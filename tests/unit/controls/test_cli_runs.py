@@ -73,10 +73,10 @@ def test_a_run_without_its_end_is_lost(played: Played, capsys: pytest.CaptureFix
     assert (shown["verdict"], shown["lost"], shown["exit_code"]) == ("inconclusive", True, 4)
 
 
-def test_an_unknown_run_is_one_sentence(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_run_is_one_sentence(played: Played, caplog: pytest.LogCaptureFixture) -> None:
     assert played.status == 0
     assert main(["runs", "show", "nothing-like-it"]) == 2
-    assert "names no run" in capsys.readouterr().err
+    assert ["names no run" in message for message in caplog.messages] == [True]
 
 
 def test_no_runs_is_no_error_and_nothing_to_show(
