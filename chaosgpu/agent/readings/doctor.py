@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import platform
 import sys
 from typing import Callable, List, Optional, Tuple
 
@@ -57,7 +56,7 @@ def _checks(host: Host, driver: Driver) -> List[JsonValue]:
 
 
 def _python() -> Verdict:
-    return sys.version_info >= _OLDEST_PYTHON, f"Python {platform.python_version()} at {sys.executable}; 3.9 or later."
+    return sys.version_info >= _OLDEST_PYTHON, f"Python {sys.version.split()[0]} at {sys.executable}; 3.9 or later."
 
 
 def _state_root(path: str) -> Verdict:

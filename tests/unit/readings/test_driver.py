@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,16 +18,23 @@ from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 from chaosgpu.agent.driver import ForkedDriver
 from chaosgpu.agent.errors import AgentError, BadRequest, DriverFailed, DriverHung
-from chaosgpu.agent.process import start_time
+from chaosgpu.agent.process import Identity, alive, identity
 
 HANGS_IN = ["nvmlInitWithFlags", "nvmlDeviceGetMemoryInfo_v2"]
 
 
-def gone(pid: int, within_s: float = 2.0) -> bool:
+def gone(who: Identity, within_s: float = 2.0) -> bool:
     end = time.monotonic() + within_s
-    while start_time(pid) is not None and time.monotonic() < end:
+    while alive(who) and time.monotonic() < end:
         time.sleep(0.01)
-    return start_time(pid) is None
+    return not alive(who)
+
+
+def running(pid: int | None) -> Identity:
+    assert pid is not None
+    who = identity(pid)
+    assert who is not None
+    return who
 
 
 @pytest.mark.parametrize("function", HANGS_IN)
@@ -68,11 +76,9 @@ def test_close_ends_the_child_and_a_second_close_is_nothing(make_gpus: MakeGpus,
     gpus = make_gpus()
     driver = make_driver(gpus)
     driver.call("find_gpu", uuid_of(gpus))
-    pid = driver.child_pid
-    assert pid is not None
-    assert start_time(pid) is not None
+    child = running(driver.child_pid)
     driver.close()
-    assert start_time(pid) is None
+    assert identity(child.pid) is None
     driver.close()
 
 
@@ -80,6 +86,17 @@ def test_close_before_the_first_call_starts_nothing() -> None:
     driver = ForkedDriver()
     driver.close()
     assert driver.child_pid is None
+
+
+def test_control_a_plain_child_outlives_its_killed_parent() -> None:
+    script = "import os, time, sys; pid = os.fork(); pid and print(pid, flush=True); pid or os.setsid(); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = running(int(parent.stdout.readline()))
+        parent.kill()
+    outlived = not gone(child, within_s=0.3)
+    os.kill(child.pid, signal.SIGKILL)
+    assert outlived
 
 
 _PARENT = """
@@ -102,10 +119,10 @@ def test_the_child_ends_when_its_parent_is_killed(busy: str, make_gpus: MakeGpus
     arguments = [sys.executable, "-c", _PARENT, json.dumps(environment), uuid_of(gpus), busy]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        child = running(int(parent.stdout.readline()))
         if busy == "hang":
             time.sleep(0.2)
-        assert start_time(child) is not None
+        assert alive(child)
         parent.kill()
     assert gone(child)
 
@@ -120,6 +137,20 @@ def test_the_child_keeps_no_lock_of_its_parent(make_gpus: MakeGpus, make_driver:
     with (tmp_path / "lock").open() as again:
         fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert driver.child_pid is not None
+
+
+def test_control_a_plain_child_does_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.close(lock)
+    with (tmp_path / "lock").open() as again, pytest.raises(BlockingIOError):
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 class _Interrupt(Exception):
@@ -143,6 +174,9 @@ def test_an_interrupted_call_does_not_give_its_answer_to_the_next(make_gpus: Mak
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
+    assert driver._child is not None
+    late = select.select([driver._child._answers], [], [], 2)[0]
+    assert late  # control: the answer to the broken-off call lies there and would be taken for the next one
     found = driver.call("find_gpu", uuid_of(gpus))
     assert isinstance(found, dict)
     assert found["uuid"] == uuid_of(gpus)
@@ -152,12 +186,11 @@ def test_a_child_that_crashes_is_told_with_its_signal(make_gpus: MakeGpus, make_
     gpus = make_gpus()
     driver = make_driver(gpus)
     driver.call("find_gpu", uuid_of(gpus))
-    pid = driver.child_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSEGV)
+    child = running(driver.child_pid)
+    os.kill(child.pid, signal.SIGSEGV)
     with pytest.raises(DriverFailed, match=r"ended by signal 11 during the call used_mib"):
         driver.call("used_mib", uuid_of(gpus))
-    assert gone(pid)
+    assert gone(child)
 
 
 def test_an_unknown_call_is_the_callers_mistake(make_gpus: MakeGpus, make_driver: MakeDriver) -> None:

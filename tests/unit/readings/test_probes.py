@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from unit.readings.conftest import MakeAgent, MakeGpus, holding, uuid_of
 
 from chaosgpu.agent.process import tagged
+from chaosgpu.agent.readings.catalogue import readings
 from chaosgpu.errors import AgentFailed, BadArgument, ReadingUnknown, Unreachable
 from chaosgpu.fleet.ask import use_transport
 from chaosgpu.gpu import probes
@@ -262,6 +264,13 @@ def test_every_probe_is_exported_takes_json_and_shows_a_true_example() -> None:
         assert {"hosts", "timeout_s"} <= set(signature.parameters)
         assert signature.return_annotation is not inspect.Signature.empty
         assert {type(one.default) for one in signature.parameters.values()} <= {type, str, int, float, bool}
+
+
+def test_the_documentation_has_a_row_for_every_probe_and_names_every_reading() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "probes.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
+    assert rows == set(probes.__all__)
+    assert [name for name in readings() if f"`{name}`" not in text] == []
 
 
 @pytest.fixture

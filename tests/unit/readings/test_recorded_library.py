@@ -59,7 +59,9 @@ def test_a_library_that_was_removed_is_refused(make_gpus: MakeGpus, make_driver:
 
 def test_other_simulated_gpus_than_recorded_are_refused(make_gpus: MakeGpus, make_driver: MakeDriver) -> None:
     record = recorded(make_gpus(seed=1), make_driver)
-    _refused(make_gpus(seed=2), record, r"this lease was made on the simulated GPUs of instance sim-.*Nothing was")
+    others = make_gpus(seed=2)
+    assert make_driver(others).call("used_mib", uuid_of(others)) == 0.0  # control: without a record it would be touched
+    _refused(others, record, r"this lease was made on the simulated GPUs of instance sim-.*Nothing was")
 
 
 def test_simulated_gpus_where_real_ones_were_recorded_are_refused(make_gpus: MakeGpus, make_driver: MakeDriver) -> None:
