@@ -94,7 +94,7 @@ _FABRIC_FACTS = {"degraded_bandwidth": 0, "route_recovery": 2, "route_unhealthy"
 def read_fabric(uuid: str) -> JsonObject:
     """Return how far the GPU has joined its NVSwitch fabric, and what the fabric says of its health."""
     gpu = Collected(uuid)
-    info = nvml.c_nvmlGpuFabricInfo_v2_t()
+    info = nvml.c_nvmlGpuFabricInfoV_t()
     try:
         nvml.nvmlDeviceGetGpuFabricInfoV(gpu.handle, nvml.byref(info))
     except nvml.NVMLError as error:
