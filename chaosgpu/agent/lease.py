@@ -11,18 +11,19 @@ from typing import Callable, Optional, Tuple
 from chaosgpu.agent import guard, halt
 from chaosgpu.agent.claims import Owner, keys
 from chaosgpu.agent.environment import environment_to_hand_on
-from chaosgpu.agent.errors import AgentError, DriverFailed, Refused, StoreFailed
+from chaosgpu.agent.errors import AgentError, Refused
 from chaosgpu.agent.faults.contract import Context
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import GatedHolder, first_report, start_holder
-from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
+from chaosgpu.agent.host import AnyFault, Host
 from chaosgpu.agent.mend import mend
+from chaosgpu.agent.noted_driver import NotedDriver, simulator_of
 from chaosgpu.agent.order import Order
 from chaosgpu.agent.process import end_group
 from chaosgpu.agent.record import State, Undo
 from chaosgpu.agent.revert import FAULT_BROKE, revert
 from chaosgpu.agent.start import StartAt
-from chaosgpu.agent.values import JsonObject, JsonValue
+from chaosgpu.agent.values import JsonObject
 
 __all__ = ["apply"]
 
@@ -40,13 +41,13 @@ def apply(host: Host, order: Order) -> State:
     if existing is not None:
         return existing
     policy = guard.allow(host, order.fault, order.max_duration_s)
-    driver = _Noted(host.new_driver())
+    driver = NotedDriver(host.new_driver())
     try:
         context = host.context(driver, folder.path, policy.protected_units)
         named = fault.claims(params, context)
         library = driver.library(named)
         guard.allow_claims(host, policy, named, library)
-        claims = keys(named, None if library is None else _text(library.get("simulator")))
+        claims = keys(named, simulator_of(library))
         owner = Owner(host.home.path, folder.lease)
         # Before the check: what another lease did, perhaps one that is over, must not be taken for the host's own.
         host.claims.refuse_held(claims, owner, lambda other: _mend_ours(host, other))
@@ -118,7 +119,7 @@ class _Applying:
     fault: AnyFault
     params: object
     context: Context
-    driver: "_Noted"
+    driver: NotedDriver
     holder: Optional[GatedHolder] = None
     touched: bool = False
     skew_s: Optional[float] = None
@@ -171,6 +172,8 @@ class _Applying:
     def _inject(self, prior: JsonObject, start: StartAt) -> None:
         def change(state: State) -> State:
             halt.refuse_if_latched(self.host)
+            if state.over(self.host.boot, self.host.clock.boottime_s()):
+                raise Refused("The lease's time was over before everything was prepared: give it a longer ttl_s.")
             self.touched = True
             self.skew_s = start.skew_s(self.host.clock)
             self.fault.inject(self.params, prior, self.context)
@@ -223,36 +226,3 @@ class _Applying:
         if state.state != "clean":
             known.args = (f"{known} Its undo is {state.state}: {state.reason}",)
         return known
-
-
-class _Noted:
-    """A driver that says which library answered, once it was used."""
-
-    def __init__(self, driver: ClosableDriver) -> None:
-        self._driver = driver
-        self._used = False
-        self._library: Optional[JsonObject] = None
-
-    def call(self, name: str, *arguments: JsonValue) -> JsonValue:
-        """Pass the call on."""
-        self._used = True
-        return self._driver.call(name, *arguments)
-
-    def library(self, claims: Tuple[str, ...]) -> Optional[JsonObject]:
-        """Return {"path", "sha256", "simulator"}, or None where the fault needs no GPU."""
-        if self._library is None and (self._used or any(claim.startswith("gpu:") for claim in claims)):
-            found = self.call("library_in_use")
-            if not isinstance(found, dict):
-                raise DriverFailed(f"The driver did not say which library it is: {found!r}.")
-            self._library = found
-        return self._library
-
-    def close(self) -> None:
-        """End it."""
-        self._driver.close()
-
-
-def _text(value: JsonValue) -> Optional[str]:
-    if value is None or isinstance(value, str):
-        return value
-    raise StoreFailed(f"The library's simulator must be a text, not {value!r}.")

@@ -80,7 +80,9 @@ def main(
 
         leases, lease = os.path.split(argv[1])
         home = Home(os.path.dirname(leases), "CHAOSGPU_AGENT_HOME" in environment)  # noqa: PTH120 (as above)
-        return keep(_host(parts, environment, home, "keeper"), lease)
+        status = keep(_host(parts, environment, home, "keeper"), lease)
+        log_verb(parts.dev_log, "keep", "keeper", {"lease": lease}, "done")
+        return status
     name = os.uname().nodename
     verb = " ".join(argv)
     request: JsonObject = {}

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
+from chaosgpu.agent.process import alive
+
 
 @pytest.mark.parametrize("fault", [FILE, LOCK])
 def test_the_keeper_ends_the_lease_at_its_deadline(host: AgentHost, fault: str) -> None:
@@ -69,6 +71,27 @@ def test_a_holder_ends_itself_at_the_deadline_without_any_keeper(host: AgentHost
     wait_until(lambda: not host.holders(), within_s=4)
     assert host.state().state == "active"  # nobody has told the record yet
     assert host.ask("sweep")["leases"][0]["state"] == "clean"
+
+
+def test_a_holder_whose_pid_nobody_wrote_down_is_found_by_its_tag(host: AgentHost) -> None:
+    host.apply(LOCK)
+    [holder] = host.holders()
+    folder, state = host.lease_folder(), host.state()
+    folder.save(type(state)(**{**vars(state), "holder": None}))
+    assert host.undo()["state"] == "clean"
+    assert not alive(holder)
+
+
+def test_a_lease_that_is_over_before_all_is_prepared_is_not_injected(host: AgentHost) -> None:
+    def slow(step: str) -> None:
+        if step == "armed":
+            host.kill(host.keepers()[0])
+            wait_until(host.over)
+
+    answer = host.tell("apply", {"protocol": 1, **host.order(ttl_s=0.4)}, step=slow)
+    assert answer["error"]["kind"] == "refused"
+    assert "longer ttl_s" in answer["error"]["message"]
+    assert not host.residue()
 
 
 def test_a_holder_that_never_looks_is_ended_all_the_same(host: AgentHost) -> None:
