@@ -197,8 +197,9 @@ def test_a_version_mismatch_is_false_and_the_versions_unknown(rack: Rack) -> Non
 
 def test_a_driver_that_is_not_loaded_is_one_sentence(rack: Rack) -> None:
     rack.gpus.inject("driver_unloaded")
-    with pytest.raises(AgentFailed, match=r"modprobe nvidia.*\(the agent's 'read' failed: driver\)"):
+    with pytest.raises(AgentFailed, match="modprobe nvidia") as caught:
         probes.gpu_count()
+    assert caught.value.kind == "driver"
 
 
 def test_a_missing_library_is_one_sentence(make_agent: MakeAgent) -> None:
