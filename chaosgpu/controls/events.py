@@ -53,6 +53,11 @@ class GuardEvents(RunEventHandler):
             # Nothing was played, so there is nothing to roll back, and broken rollbacks would cost the journal.
             _force(settings, "never")
 
+    def start_method(self, experiment: _Mapping) -> None:  # noqa: ARG002
+        """Let signals stop the run from here on also where our hook before the experiment is not called."""
+        if self._session.signals.phase is Phase.STARTING:
+            self._session.signals.phase = Phase.PLAYING
+
     def activity_completed(self, activity: _Mapping, run: _Mapping) -> None:
         """Note each activity and show each probe's result: the canary stands beside the plain health check."""
         status = str(run.get("status") or "interrupted")

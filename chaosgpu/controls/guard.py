@@ -11,7 +11,6 @@ more than once: Chaos Toolkit does so when controls are declared in several plac
 """
 
 import logging
-import time
 from collections.abc import Mapping, MutableMapping
 from typing import Protocol
 
@@ -86,7 +85,7 @@ def before_activity_control(context: Mapping[str, object], experiment: Mapping[s
     session = _Guarded.session
     if session is None or not any(item is context for item in resolved(experiment, "method")):
         return
-    reason = session.why_stop(time.monotonic())
+    reason = session.why_stop()
     if reason is not None:
         raise InterruptExecution(f"The method is stopped: {reason}")
 

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,9 @@ class Session:
                 self.run.ledger.append("run.started")
         except LedgerBroken as error:
             self.refused = str(error)
+        if self.refused is not None and self.run is not None:
+            # Should the interruption not come, as where the control is limited to one scope: no fault all the same.
+            self.run.closing.set()
         self.ready = True
 
     def _open_run(self) -> None:
@@ -146,12 +150,17 @@ class Session:
             name = f"{gpu.get('uuid', hit.gpu)} ({gpu.get('name', 'a GPU that the driver does not list')})"
             logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
 
-    def why_stop(self, now_s: float) -> str | None:
-        """Say why the method must not go on: a fault that should be in force is not. The host is asked now and then."""
+    def why_stop(self) -> str | None:
+        """Say why the method must not go on: a fault that should be in force is not.
+
+        The host is asked when the time of a fault is over, and otherwise now and then.
+        """
         run = self.run
-        if run is None or self.stopped is not None or now_s - self.looked_s < _LOOK_EVERY_S:
+        if run is None or self.signals.phase is not Phase.PLAYING or run.closing.is_set():
             return None
-        if self.signals.phase is not Phase.PLAYING or run.closing.is_set():
+        now_s = self.names.monotonic()
+        due_s = min((lease.expires_at_s for lease in run.book.all() if lease.in_force), default=math.inf)
+        if now_s < min(due_s, self.looked_s + _LOOK_EVERY_S):
             return None
         self.looked_s = now_s
         for lease in still_in_force(run, _ASK_S, verify=False):

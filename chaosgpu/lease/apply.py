@@ -106,7 +106,17 @@ def _record(run: Run, order: _Order, answer: JsonObject) -> JsonObject:
         )
         _settle_unverified(run, order, error)
         raise error
-    lease = run.book.put(Lease(order.lease, order.host, order.fault, "active", observed=observed, was_active=True))
+    lease = run.book.put(
+        Lease(
+            order.lease,
+            order.host,
+            order.fault,
+            "active",
+            observed=observed,
+            expires_at_s=run.names.monotonic() + (order.ttl_s if expires_in_s is None else expires_in_s),
+            was_active=True,
+        )
+    )
     try:
         run.ledger.append(
             "lease.active",

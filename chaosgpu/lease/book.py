@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this run knows of its leases; the hosts' own records are the truth, this is the controller's copy."""
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ class Lease:
     observed: JsonObject = field(default_factory=dict)
     restored: JsonObject = field(default_factory=dict)
     reason: str | None = None
+    # When the host ends it, on this controller's monotonic clock.
+    expires_at_s: float = math.inf
     # Whether the host said that the fault was in force: such a lease cannot just be missing later.
     was_active: bool = False
     # Why it left `active` before its undo was due: the deadline, a halt, a dead holder, or not verified again.

@@ -2,6 +2,7 @@
 """Names of runs and leases, and the clock that they and the ledger use; tests pass their own."""
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ class Names:
 
     now: Callable[[], datetime] = _now
     token: Callable[[int], str] = secrets.token_hex
+    monotonic: Callable[[], float] = time.monotonic
 
     def run(self) -> str:
         """Name a run, such as 20261120T153200Z-3f9a1c: sorted by time, and no two alike."""

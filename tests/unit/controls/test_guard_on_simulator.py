@@ -112,7 +112,8 @@ def test_a_stop_signal_puts_the_gpus_back(rack: Rack, stop: signal.Signals) -> N
 
 def test_after_kill_9_the_keeper_puts_the_gpus_back_and_the_run_is_shown_as_lost(rack: Rack) -> None:
     before = rack.settings()
-    method = [rack.action("fill_memory", used_percent=80, duration_s=0.5), rack.wait()]
+    soon = python("soon", "set_margin", seconds=1)
+    method = [soon, rack.action("fill_memory", used_percent=80, duration_s=2), rack.wait()]
     chaos = rack.chaos(method)
     chaos.wait_for(rack.folder / "waiting", 30)
     running = rack.command("runs", "show")
@@ -120,7 +121,7 @@ def test_after_kill_9_the_keeper_puts_the_gpus_back_and_the_run_is_shown_as_lost
     chaos.send(signal.SIGKILL)
     chaos.finish(5)
 
-    deadline = time.monotonic() + 20  # duration, margin, and the 5 s of its deadline class
+    deadline = time.monotonic() + 8  # duration, margin, and the 5 s of its deadline class
     while rack.used_mib() != [0, 0]:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -69,8 +69,9 @@ def test_the_run_directory_is_private_and_holds_the_whole_record(tmp_path: Path)
         ([python("lost", "break_it", mode="lost_reply", timeout_s=0.7)], "tiny.flag on localhost was never in force"),
         (
             [
+                python("soon", "set_margin", seconds=0.5),
                 python("short", "break_it", duration_s=0.01),
-                python("long", "wait", seconds=10.8),
+                python("long", "wait", seconds=0.8),
                 python("too late", "set_aside"),
             ],
             "was not in force to the end: its time was over",
@@ -264,9 +265,11 @@ def test_when_chaos_toolkit_dies_of_a_tolerance_the_fault_is_undone_and_the_reco
     assert json.loads((played.run / "journal.json").read_text())["chaosgpu"]["verdict"] == "inconclusive"
 
 
-def test_the_guard_as_a_global_control_beside_one_of_the_experiment_is_one_guard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [[TINY, GUARD], [TINY]], ids=["beside-its-own", "alone"])
+def test_the_guard_as_a_global_control_is_one_guard(tmp_path: Path, own: list[dict[str, Any]]) -> None:
     (tmp_path / "controls.json").write_text(json.dumps({"guard": {"provider": GUARD["provider"]}}))
-    played = play(tmp_path, experiment([python("break it", "break_it")]), "--control-file", "controls.json")
+    content = experiment([python("break it", "break_it")], controls=own)
+    played = play(tmp_path, content, "--control-file", "controls.json")
 
     assert played.status == 0
     assert played.verdict[0] == "passed"
