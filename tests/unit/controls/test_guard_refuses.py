@@ -2,11 +2,12 @@
 """What the guard refuses before anything is played, and the rollback strategy that it forces."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chaos import UNDO_ALL, Chaos, Played, experiment, play, python
+from support.chaos import GUARD, TINY, UNDO_ALL, Chaos, Played, experiment, play, python
 
 
 def _refused(played: Played) -> str:
@@ -100,6 +101,23 @@ def test_a_run_directory_that_cannot_be_made_refuses_and_the_journal_says_so(tmp
     assert played.status == 1
     assert played.journal["run"] == []
     assert "could not be made" in played.journal["chaosgpu"]["reason"]
+    assert not played.broken
+
+
+@pytest.mark.parametrize("rollbacks", [None, [UNDO_ALL]], ids=["refused", "complete"])
+def test_a_guard_whose_hook_before_the_experiment_is_left_out_guards_all_the_same(
+    tmp_path: Path, rollbacks: list[dict[str, Any]] | None
+) -> None:
+    method = [python("break it", "break_it"), python("wait", "wait", seconds=20, mark=str(tmp_path / "waiting"))]
+    content = experiment(method, controls=[TINY, GUARD | {"scope": "after"}], rollbacks=rollbacks)
+    chaos = Chaos(tmp_path, content)
+    chaos.wait_for(tmp_path / "waiting")
+    assert (tmp_path / "agent/broken").exists() is (rollbacks is not None)
+    chaos.send(signal.SIGTERM)
+    played = chaos.finish(15)
+
+    assert played.status == 1
+    assert played.verdict[0] == "inconclusive"
     assert not played.broken
 
 
