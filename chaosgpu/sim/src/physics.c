@@ -13,7 +13,8 @@
 #define HW_THERMAL_FACTOR 0.5   /* the hardware halves the clock */
 #define STEP_S 0.25
 #define MAX_STEPS 400
-#define PID_GAIN_PER_CELSIUS 0.06 /* software slowdown: share of the clock given up for each degree over the limit */
+#define BAND_CELSIUS 3.0        /* software slowdown steers the clock over the last degrees below the limit */
+#define GAIN_PER_CELSIUS 0.1    /* share of the clock that it gives up for each of them */
 
 struct step {
     uint64_t sm_mhz;
@@ -60,8 +61,8 @@ static struct step decide(const struct gpu *gpu, double load, double celsius)
     double limit = gpu->acoustic_celsius ? (double)gpu->acoustic_celsius : (double)gpu->gpu_max_celsius;
     if (gpu->gpu_max_celsius && (double)gpu->gpu_max_celsius < limit)
         limit = (double)gpu->gpu_max_celsius;
-    if (limit > 0 && celsius >= limit && load > 0) {
-        mhz *= clamp(1 - PID_GAIN_PER_CELSIUS * (celsius - limit + 1), 0.2, 1);
+    if (limit > 0 && celsius >= limit - BAND_CELSIUS && load > 0) {
+        mhz *= clamp(1 - GAIN_PER_CELSIUS * (celsius - limit + BAND_CELSIUS), 0.2, 1);
         step.reasons |= REASON_SW_THERMAL;
     }
     if (gpu->slowdown_celsius && celsius >= (double)gpu->slowdown_celsius)
@@ -104,7 +105,7 @@ static void integrate(const struct gpu *gpu, struct physics *at, uint64_t until_
         at->celsius = target + (at->celsius - target) * exp(-dt * speed / tau_s);
         if (gpu->temperature_celsius >= 0)
             at->celsius = (double)gpu->temperature_celsius;
-        at->utilization = load + (at->utilization - load) * exp(-dt / UTILIZATION_TAU_S);
+        at->utilization = load + (at->utilization - load) * exp(-dt * speed / UTILIZATION_TAU_S);
         at->power_mw = step.power_mw;
         at->energy_mj += step.power_mw * dt;
         at->sm_mhz = step.sm_mhz;
