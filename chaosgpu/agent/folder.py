@@ -4,7 +4,7 @@
 import json
 import os
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 from chaosgpu.agent.clock import Clock, rfc3339
 from chaosgpu.agent.errors import StoreFailed
@@ -103,10 +103,10 @@ class LeaseFolder:
         return state
 
     def move(
-        self, state: State, to: str, ended_by: Optional[str] = None, reason: Optional[str] = None, **changes: object
+        self, state: State, to: str, ended_by: Optional[str] = None, reason: Optional[str] = None, **changes: Any
     ) -> State:
         """Write the state with these changes, stamped with the host's clocks, and return it."""
-        changed = replace(state, **changes)  # type: ignore[arg-type]
+        changed = replace(state, **changes)
         moved = changed.moved(to, self._clock.boottime_s(), rfc3339(self._clock.wall_s()), ended_by, reason)
         self.save(moved)
         return moved

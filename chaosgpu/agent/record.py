@@ -19,6 +19,7 @@ OPEN = ("reserved", "armed", "active", "reverting", "stuck")
 ENDED = ("clean", "tombstone")
 ENDED_BY = ("undo", "deadline", "halt", "unverified", "holder_died", "abandoned", "refused")
 _MAX_TEXT = 600
+_MOST_ENTRIES = 16
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class State:
         ended_by = ended_by or self.ended_by
         entry: JsonObject = {"state": state, "boottime_s": round(boottime_s, 6), "at": at}
         entry.update({key: text for key, text in (("ended_by", ended_by), ("reason", reason)) if text is not None})
-        history = self.history[:8] + self.history[-8:] if len(self.history) > 16 else self.history  # noqa: PLR2004
+        history = self.history
+        if len(history) >= _MOST_ENTRIES:  # a lease that was stuck many times: the beginning and the end tell most
+            history = history[: _MOST_ENTRIES // 2] + history[1 - _MOST_ENTRIES // 2 :]
         lasting = reason if reason is not None or state == "reverting" else self.reason
         return replace(self, state=state, ended_by=ended_by, reason=lasting, history=(*history, entry))
 

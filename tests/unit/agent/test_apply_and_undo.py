@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One fault in, proved, out: with a setting and with a holder."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
+import chaosgpu.agent
 from chaosgpu.agent.process import alive
 
 
@@ -215,3 +218,21 @@ def test_a_result_too_large_for_its_slot_is_shortened_and_not_lost(host: AgentHo
     assert host.apply(value="x" * 9000)["state"] == "active"
     assert "too_large_bytes" in host.state().observed
     assert host.undo()["state"] == "clean"
+
+
+@pytest.mark.parametrize("fault", [FILE, LOCK])
+def test_without_a_keeper_nothing_is_injected(host: AgentHost, fault: str) -> None:
+    order = {"protocol": 1, **host.order(fault)}
+    answer = host.tell("apply", order, command=("/bin/false",))
+    assert answer["error"]["kind"] == "refused"
+    assert host.state().state == "clean"
+    assert not host.residue()
+    assert host.apply(fault, lease="l2")["state"] == "active"  # the control: with one it is
+
+
+def test_the_agent_starts_without_what_it_does_not_need() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import chaosgpu.agent.main; print(*sys.modules)"
+    root = Path(chaosgpu.agent.__file__).parents[2]
+    loaded = subprocess.run([sys.executable, "-I", "-S", "-c", code, root], capture_output=True, check=True, timeout=20)
+    heavy = {b"subprocess", b"socket", b"logging", b"pathlib", b"pynvml", b"threading", b"ctypes", b"asyncio"}
+    assert not heavy & set(loaded.stdout.split())

@@ -187,7 +187,7 @@ def test_the_keeper_has_a_session_of_its_own_and_nothing_open(host: AgentHost) -
 
 
 def test_keeper_and_holder_get_the_recorded_environment_and_nothing_else(host: AgentHost) -> None:
-    host.environment.update(SECRET_TOKEN="hush", CUDA_DEVICE_ORDER="PCI_BUS_ID", LD_LIBRARY_PATH="/nowhere")  # noqa: S106
+    host.environment.update(SECRET_TOKEN="hush", CUDA_DEVICE_ORDER="PCI_BUS_ID", LD_LIBRARY_PATH="/nowhere")  # noqa: S106 (not a secret)
     host.apply(LOCK)
     for who in (*host.keepers(), *host.holders()):
         with open(f"/proc/{who.pid}/environ", "rb") as file:  # noqa: PTH123 (a path of the kernel's)
