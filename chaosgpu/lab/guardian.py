@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +21,10 @@ __all__ = ["clean", "main"]
 
 # The supervisor ends by itself at the end of the lab's lifetime; this much later it is not trusted any more.
 _GRACE_S = 30.0
+# Told to stop it gets this long: Triton's two seconds and some.
+_STOP_S = 8.0
 _END_S = 10.0
+_POLL_S = 0.05
 
 
 def clean(plan: LabPlan) -> None:
@@ -42,14 +46,21 @@ def main(directory: str) -> int:
         [sys.executable, "-m", "chaosgpu.lab.supervisor", directory],
         preexec_fn=die_with_parent(signal.SIGTERM, os.getpid()),  # noqa: PLW1509 (this process has one thread)
     )
+    end = time.monotonic() + plan.lifetime_s + _GRACE_S
+
+    def stop(*_: object) -> None:
+        nonlocal end
+        end = min(end, time.monotonic() + _STOP_S)
+        supervisor.terminate()
+
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, lambda *_: supervisor.terminate())
+        signal.signal(signum, stop)
     start = process_start(supervisor.pid)
     both = {"guardian": asdict(me()), "supervisor": {"pid": supervisor.pid, "start": start}}
     write_json(plan.path("running.json"), both)
-    try:
-        supervisor.wait(plan.lifetime_s + _GRACE_S)
-    except subprocess.TimeoutExpired:
+    while supervisor.poll() is None and time.monotonic() < end:
+        time.sleep(_POLL_S)
+    if supervisor.poll() is None:
         supervisor.kill()
     ended = end_descendants(_END_S)
     clean(plan)

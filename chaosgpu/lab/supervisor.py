@@ -17,6 +17,7 @@ __all__ = ["main"]
 # Triton waits for requests in flight; a fragile model that waits for memory never ends them, so this is short.
 _TRITON_END_S = 2.0
 _TRAFFIC_END_S = 1.0
+_POLL_S = 0.1
 
 
 def triton_command(plan: LabPlan) -> list[str]:
@@ -57,11 +58,20 @@ def _end(process: "subprocess.Popen[bytes]", within_s: float) -> None:
         process.wait()
 
 
-def _watch_tie(over: threading.Event) -> None:
-    """End the lab when the other end of standard input is closed: `lab run` holds it open."""
-    while os.read(0, 4096):
-        pass
-    over.set()
+class _Over:
+    """Whether the lab shall end. A plain flag: an Event set by a signal handler deadlocks with its own wait."""
+
+    asked = False
+
+    def ask(self, *_: object) -> None:
+        """Say that it shall."""
+        self.asked = True
+
+    def watch_tie(self) -> None:
+        """End the lab when the other end of standard input is closed: `lab run` holds it open."""
+        while os.read(0, 4096):
+            pass
+        self.ask()
 
 
 def main(directory: str) -> int:
@@ -69,9 +79,9 @@ def main(directory: str) -> int:
     plan = LabPlan.read(Path(directory))
     if plan is None:
         return 2
-    over = threading.Event()
+    over = _Over()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, lambda *_: over.set())
+        signal.signal(signum, over.ask)
     end = time.monotonic() + plan.lifetime_s
     triton = _start(plan, "triton", triton_command(plan), plan.serving)
     traffic = None
@@ -79,9 +89,9 @@ def main(directory: str) -> int:
         command = [sys.executable, "-m", "chaosgpu.lab.traffic", directory]
         traffic = _start(plan, "traffic", command, {**os.environ, **plan.exported})
     if os.environ.get(TIED) == "1":
-        threading.Thread(target=_watch_tie, args=(over,), daemon=True).start()
-    while not over.wait(0.1) and time.monotonic() < end and triton.poll() is None:
-        pass
+        threading.Thread(target=over.watch_tie, daemon=True).start()
+    while not over.asked and time.monotonic() < end and triton.poll() is None:
+        time.sleep(_POLL_S)
     if traffic is not None:
         _end(traffic, _TRAFFIC_END_S)
     _end(triton, _TRITON_END_S)

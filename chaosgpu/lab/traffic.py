@@ -6,7 +6,6 @@ Writes one line a second to `traffic.jsonl`. Latency counts from the intended st
 
 import json
 import random
-import signal
 import sys
 import threading
 import time
@@ -122,23 +121,22 @@ class Traffic:
         return "ok" if self._known.setdefault(request.prompt, outputs) == outputs else "wrong"
 
 
-def _wait_until_ready(url: str, over: threading.Event) -> None:
-    while not over.wait(_READY_POLL_S):
+def _wait_until_ready(url: str) -> None:
+    while True:
         try:
             if api.health(url, "/v2/models/chat/ready", 1.0):
                 return
         except Unreachable:
-            continue
+            pass  # not listening yet
+        time.sleep(_READY_POLL_S)
 
 
 def main(directory: str) -> int:
-    """Send traffic to one lab's model until told to stop; the supervisor bounds its life."""
+    """Send traffic to one lab's model until ended by a signal; the supervisor bounds its life."""
     plan = LabPlan.read(Path(directory))
     if plan is None:
         return 2
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
-    _wait_until_ready(plan.url, over)
+    _wait_until_ready(plan.url)
     series = Series(plan.path("traffic.jsonl"))
     traffic = Traffic(plan.url, series)
     traffic.start()
@@ -147,9 +145,7 @@ def main(directory: str) -> int:
     for request in schedule(started, 1):
         while True:
             next_write = started + written + 1
-            wait_s = min(request.at, next_write) - time.monotonic()
-            if over.wait(max(0.0, wait_s)):
-                return 0
+            time.sleep(max(0.0, min(request.at, next_write) - time.monotonic()))
             if request.at <= time.monotonic():
                 break
             series.write(written)

@@ -23,7 +23,7 @@ from chaosgpu.triton.golden import write_golden
 __all__ = ["bring_up", "running", "take_down"]
 
 _READY_S = 30.0
-_DOWN_S = 15.0
+_DOWN_S = 25.0
 _UNDO_S = 30.0
 _POLL_S = 0.05
 _LEARN_RUNS = 50

@@ -111,7 +111,7 @@ class _BoundSocket:
         return io.BufferedReader(_RawReader(self._socket, self._deadline))
 
     def close(self) -> None:
-        self._socket.close()
+        """Leave it open: http.client lets go of it before the answer is read; the exchange closes it."""
 
 
 def exchange(
@@ -129,6 +129,7 @@ def exchange(
     started = time.monotonic()
     deadline = _Deadline(within_s)
     connection = http.client.HTTPConnection(host, port)
+    connected: socket.socket | None = None
     try:
         connected = socket.create_connection((host, port), timeout=deadline.left())
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,6 +157,8 @@ def exchange(
         raise Unreachable(f"{what}: {error.strerror or error}; is the server running?") from error
     finally:
         connection.close()
+        if connected is not None:
+            connected.close()
 
 
 def _cut_off(what: str, received: int) -> str:

@@ -50,10 +50,11 @@ def test_a_command_runs_in_the_lab_and_its_exit_code_is_ours(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_lab_lets_its_command_end_and_leaves_nothing(tmp_path: Path, signum: signal.Signals) -> None:
-    script = (
-        "import signal,sys,time; print('on', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit(5)"
+    trap = (
+        "import signal,sys,time; end = lambda *_: sys.exit(5);"
+        "signal.signal(signal.SIGTERM, end); signal.signal(signal.SIGINT, end);"
+        "print('on', flush=True); time.sleep(60)"
     )
-    trap = f"import signal,sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n{script}"
     lab = _lab_run(tmp_path, sys.executable, "-c", trap)
     assert lab.stdout is not None
     assert lab.stdout.readline() == b"on\n"
@@ -98,7 +99,10 @@ def test_a_lab_whose_own_process_is_killed_leaves_nothing(tmp_path: Path, end: C
 
 def test_plain_children_would_stay_when_their_parent_is_killed() -> None:
     """The negative control: the same end without guardian and ties leaves a process behind."""
-    script = "import subprocess,sys; p = subprocess.Popen(['sleep', '30'], stdout=subprocess.DEVNULL); print(p.pid, flush=True); p.wait()"
+    script = (
+        "import subprocess; p = subprocess.Popen(['sleep', '30'], stdout=subprocess.DEVNULL);"
+        "print(p.pid, flush=True); p.wait()"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
