@@ -90,7 +90,7 @@ def reset_locked_clocks(uuid: str) -> JsonValue:
 
 @nvml_call
 def memory_held(uuid: str) -> JsonValue:
-    """Return total and free bytes of the GPU, and what each process holds; null where the driver does not say."""
+    """Return total, free and reserved bytes of the GPU, and each process's; null where the driver does not say."""
     gpu = find(uuid)
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(gpu, version=nvml.nvmlMemory_v2)
@@ -98,7 +98,12 @@ def memory_held(uuid: str) -> JsonValue:
         if error.value not in (*_UNKNOWN, 25):
             raise
         memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
-    return {"total_bytes": memory.total, "free_bytes": memory.free, "processes": _processes(gpu)}
+    return {
+        "total_bytes": memory.total,
+        "free_bytes": memory.free,
+        "reserved_bytes": getattr(memory, "reserved", 0),  # an older driver counts it as used
+        "processes": _processes(gpu),
+    }
 
 
 @nvml_call

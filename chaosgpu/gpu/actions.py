@@ -13,10 +13,9 @@ product or state said no; nothing was changed), NoGuard (the guard control is no
 in and not seen, and undone at once), AgentFailed (the driver answered with an error) or Unreachable.
 """
 
-from typing import Any
-
-from chaosgpu.fleet.values import JsonObject, seconds
+from chaosgpu.fleet.values import JsonObject
 from chaosgpu.gpu import arguments as check
+from chaosgpu.gpu.arguments import put_in
 
 __all__ = [
     "burn",
@@ -55,7 +54,7 @@ def fill_memory(  # noqa: PLR0917 (experiments name their arguments)
         params["used_percent"] = check.number("used_percent", used_percent, over=0, most=100)
     else:
         params["leave_free_mib"] = check.whole("leave_free_mib", leave_free_mib, least=0)
-    return _apply("gpu.memory.fill", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.memory.fill", params, duration_s, hosts, timeout_s)
 
 
 def leak_memory(  # noqa: PLR0917 (experiments name their arguments)
@@ -81,7 +80,7 @@ def leak_memory(  # noqa: PLR0917 (experiments name their arguments)
     params["leave_free_percent"] = check.number("leave_free_percent", leave_free_percent, least=0, most=100)
     if ceiling_mib is not None:
         params["ceiling_mib"] = check.whole("ceiling_mib", ceiling_mib, least=2)
-    return _apply("gpu.memory.leak", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.memory.leak", params, duration_s, hosts, timeout_s)
 
 
 def lock_clocks(  # noqa: PLR0917 (experiments name their arguments)
@@ -111,7 +110,7 @@ def lock_clocks(  # noqa: PLR0917 (experiments name their arguments)
         check.only_one(mhz=mhz, min_mhz=min_mhz)
         check.only_one(mhz=mhz, max_mhz=max_mhz)
         params["mhz"] = check.whole("mhz", mhz, least=1, most=10_000)
-    return _apply("gpu.clock.lock", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.clock.lock", params, duration_s, hosts, timeout_s)
 
 
 def cap_power(  # noqa: PLR0917 (experiments name their arguments)
@@ -131,7 +130,7 @@ def cap_power(  # noqa: PLR0917 (experiments name their arguments)
     """
     params = check.gpu_params(gpu, allow_index)
     params["watts"] = check.whole("watts", watts, least=1)
-    return _apply("gpu.power.cap", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.power.cap", params, duration_s, hosts, timeout_s)
 
 
 def set_compute_mode(  # noqa: PLR0917 (experiments name their arguments)
@@ -154,7 +153,7 @@ def set_compute_mode(  # noqa: PLR0917 (experiments name their arguments)
     params = check.gpu_params(gpu, allow_index)
     params["mode"] = check.one_of("mode", mode, ("prohibited", "exclusive_process"))
     params["squatter"] = check.flag("squatter", squatter)
-    return _apply("gpu.compute_mode.set", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.compute_mode.set", params, duration_s, hosts, timeout_s)
 
 
 def disable_persistence(  # noqa: PLR0917 (experiments name their arguments)
@@ -174,7 +173,7 @@ def disable_persistence(  # noqa: PLR0917 (experiments name their arguments)
     asked. Power limit and compute mode are captured and put back. Needs root.
     """
     params = check.gpu_params(gpu, allow_index) | check.prior_lock(prior_lock)
-    return _apply("gpu.persistence.off", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.persistence.off", params, duration_s, hosts, timeout_s)
 
 
 def burn(  # noqa: PLR0917 (experiments name their arguments)
@@ -194,12 +193,12 @@ def burn(  # noqa: PLR0917 (experiments name their arguments)
     """
     params = check.gpu_params(gpu, allow_index)
     params["duty_percent"] = check.number("duty_percent", duty_percent, least=1, most=100)
-    return _apply("gpu.burn", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.burn", params, duration_s, hosts, timeout_s)
 
 
 def kill_processes(  # noqa: PLR0917 (experiments name their arguments)
     gpu: str,
-    restored_by: dict[str, Any],
+    restored_by: dict[str, object],
     duration_s: float,
     pid: int | None = None,
     user: str | None = None,
@@ -223,7 +222,7 @@ def kill_processes(  # noqa: PLR0917 (experiments name their arguments)
     params["restored_by"] = check.restorer(restored_by)
     params["signal"] = check.one_of("signal", signal, ("KILL", "TERM"))
     params["back_within_s"] = check.number("back_within_s", back_within_s, least=1, most=600)
-    return _apply("gpu.process.kill", params, duration_s, hosts, timeout_s)
+    return put_in("gpu.process.kill", params, duration_s, hosts, timeout_s)
 
 
 def stop_processes(  # noqa: PLR0917 (experiments name their arguments)
@@ -244,11 +243,4 @@ def stop_processes(  # noqa: PLR0917 (experiments name their arguments)
     continuing it kills the server.
     """
     params = check.gpu_params(gpu, allow_index) | check.processes(pid, user)
-    return _apply("gpu.process.stop", params, duration_s, hosts, timeout_s)
-
-
-def _apply(fault: str, params: JsonObject, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:
-    duration_s, timeout_s = seconds("duration_s", duration_s), seconds("timeout_s", timeout_s)
-    from chaosgpu.lease.apply import apply_fault  # noqa: PLC0415 (validation imports every named module)
-
-    return apply_fault(fault, params, duration_s=duration_s, hosts=hosts, timeout_s=timeout_s)
+    return put_in("gpu.process.stop", params, duration_s, hosts, timeout_s)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of an action, checked before anything is asked of a host: experiments are not typed."""
+"""The values of an action, checked before anything is asked of a host (experiments are not typed), then its order."""
 
 import math
 from collections.abc import Sequence
 
 from chaosgpu.errors import BadArgument
-from chaosgpu.fleet.values import JsonObject
+from chaosgpu.fleet.values import JsonObject, seconds
 
 __all__ = [
     "band",
@@ -16,6 +16,7 @@ __all__ = [
     "only_one",
     "prior_lock",
     "processes",
+    "put_in",
     "restorer",
     "whole",
 ]
@@ -116,3 +117,11 @@ def restorer(value: object) -> JsonObject:
             raise BadArgument(f"restored_by.command must begin with an absolute path, not {command[0]!r}.")
         return {"command": [*command]}
     raise BadArgument(f"restored_by must be {example}, not {value!r}.")
+
+
+def put_in(fault: str, params: JsonObject, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:
+    """Check the times that every action has, then order the fault."""
+    duration_s, timeout_s = seconds("duration_s", duration_s), seconds("timeout_s", timeout_s)
+    from chaosgpu.lease.apply import apply_fault  # noqa: PLC0415 (validation imports every named module)
+
+    return apply_fault(fault, params, duration_s=duration_s, hosts=hosts, timeout_s=timeout_s)

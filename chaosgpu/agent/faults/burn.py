@@ -31,6 +31,7 @@ class Burn(HeldOnGpu[BurnParams]):
     summary = "Keeps every SM of the GPU busy for a share of the time: others get less of it, and it warms up."
     role = "burn"
     resource = "load"
+    claimed = "the GPU's time"
     refuses = "MIG on; compute mode prohibited, or exclusive with a process on it; utilisation not reported"
     traps = (
         "It brings utilisation and moderate power, not the product's full power: that takes tensor cores (gpu-burn, "

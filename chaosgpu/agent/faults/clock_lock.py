@@ -33,6 +33,7 @@ class ClockLock(Fault[LockParams]):
     tier = "T2"
     fidelity = "default"
     privilege = "root"
+    claimed = "the GPU's clocks"
     refuses = "products before Volta; a lock of somebody else in force, unless it is declared as prior_lock"
     traps = (
         "No driver tells what the clocks are locked to. Undo therefore takes every lock away, or sets the one declared "
@@ -106,7 +107,10 @@ class ClockLock(Fault[LockParams]):
         """Set the declared lock again, or take every lock away."""
         lock = params.prior_lock
         if lock is None:
-            ask(context, "locked clocks", "reset_locked_clocks", uuid_in(prior))
+            try:
+                ask(context, "locked clocks", "reset_locked_clocks", uuid_in(prior))
+            except Refused:  # where it cannot be taken away, it could not be set either: `restored` looks
+                return
         else:
             ask(context, "locked clocks", "set_locked_clocks", uuid_in(prior), lock.min_mhz, lock.max_mhz)
 

@@ -34,6 +34,7 @@ class ComputeMode(GpuSetting[ModeParams]):
     setting = "compute mode"
     resource = "compute_mode"
     setter = "set_compute_mode"
+    claimed = "the GPU's compute mode"
     refuses = "MIG on; a squatter where another process has the GPU already"
     traps = (
         "Processes that have a context keep running: kill or restart the service to see it fail. The squatter takes "

@@ -89,6 +89,7 @@ class Fault(ABC, Generic[Params]):
     tier: ClassVar[str]  # "T1" one process, "T2" one GPU live
     fidelity: ClassVar[str]  # "exact", "default" or "restart"
     privilege: ClassVar[str]  # "root" or "user"
+    claimed: ClassVar[str]  # what it claims, for the documentation row
     refuses: ClassVar[str]  # which products and states it refuses, for the documentation row
     traps: ClassVar[str]  # what surprises people, for the documentation row
     deadline_class: ClassVar[str] = "fast"

@@ -19,16 +19,20 @@ _PROHIBITED, _EXCLUSIVE = 2, (1, 3)
 
 @dataclass(frozen=True)
 class Memory:
-    """One reading of a GPU's memory, in bytes; `mine` is what the driver says our holder has, None if not listed."""
+    """One reading of a GPU's memory, in bytes.
+
+    `reserved` is what the driver keeps for itself; `mine` what it says our holder has, None where that is not listed.
+    """
 
     total: int
     free: int
+    reserved: int
     mine: Optional[int]
 
     @property
     def used_percent(self) -> float:
-        """Whatever is not free, whoever holds it."""
-        return round(100.0 * (self.total - self.free) / self.total, 2)
+        """What processes hold, whoever they are, of the whole; nvidia-smi and the probes count likewise."""
+        return round(100.0 * (self.total - self.reserved - self.free) / self.total, 2)
 
     def shown(self) -> JsonObject:
         """Return it as the report shows it: ours first, the total apart."""
@@ -61,7 +65,8 @@ def memory(uuid: str, pid: Optional[int], context: Context) -> Memory:
                     "so it cannot be told what we hold."
                 )
             mine = used
-    return Memory(whole_answer(answer, "total_bytes"), whole_answer(answer, "free_bytes"), mine)
+    total, free, reserved = (whole_answer(answer, f"{what}_bytes") for what in ("total", "free", "reserved"))
+    return Memory(total, free, reserved, mine)
 
 
 def level_reached(now: Memory, goal_free: int) -> bool:

@@ -24,11 +24,11 @@ class FillParams(OnGpu):
     used_percent: Optional[float]
     leave_free_mib: Optional[int]
 
-    def goal_free(self, total: int) -> int:
+    def goal_free(self, now: Memory) -> int:
         """Return how many bytes shall be free at the level."""
         if self.leave_free_mib is not None:
             return self.leave_free_mib * MIB
-        return int(total * (1 - (self.used_percent or 0.0) / 100))
+        return max(0, int(now.total * (1 - (self.used_percent or 0.0) / 100)) - now.reserved)
 
 
 class MemoryFill(HeldOnGpu[FillParams]):
@@ -38,6 +38,7 @@ class MemoryFill(HeldOnGpu[FillParams]):
     summary = "Fills the GPU's memory to a level and holds it there while others free theirs."
     role = "fill"
     resource = "memory"
+    claimed = "the GPU's memory"
     refuses = "MIG on; compute mode prohibited, or exclusive with a process on it; per-process memory not reported"
     traps = (
         "Other processes run out of memory: that is the point. The holder's own CUDA context costs 300 to 600 MiB on "
@@ -61,7 +62,7 @@ class MemoryFill(HeldOnGpu[FillParams]):
     def wants(self, params: FillParams, uuid: str, context: Context) -> JsonObject:
         """Return the level in bytes; refuse where the GPU is as full already."""
         now = gpu_memory.memory(uuid, None, context)
-        goal = params.goal_free(now.total)
+        goal = params.goal_free(now)
         if goal >= now.total:
             raise BadRequest(f"leave_free_mib {goal // MIB} is not less than the {now.total // MIB} MiB of the GPU.")
         if now.free - goal < GRANULE:
@@ -79,7 +80,7 @@ class MemoryFill(HeldOnGpu[FillParams]):
             return gpu_memory.memory(uuid, holder.pid, context)
 
         def reached(now: Memory) -> bool:
-            return (now.mine or 0) >= GRANULE and gpu_memory.level_reached(now, params.goal_free(now.total))
+            return (now.mine or 0) >= GRANULE and gpu_memory.level_reached(now, params.goal_free(now))
 
         wait_until(lambda: reached(read()), REACHED_WITHIN_S, 0.05, context)
         first = read()
@@ -88,6 +89,6 @@ class MemoryFill(HeldOnGpu[FillParams]):
         if not (reached(first) and reached(now)):
             raise Unverified(
                 f"The holder {holder.pid} has {(now.mine or 0) // MIB} MiB of GPU {uuid} and {now.free // MIB} MiB are "
-                f"free, where {params.goal_free(now.total) // MIB} were asked for."
+                f"free, where {params.goal_free(now) // MIB} were asked for."
             )
         return {"holder_pid": holder.pid, **now.shown()}

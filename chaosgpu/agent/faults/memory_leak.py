@@ -15,6 +15,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 SLOWEST_MIB_S = 0.5
 STARTS_WITHIN_S = 5.0
+INTERVAL_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class MemoryLeak(HeldOnGpu[LeakParams]):
     summary = "Leaks GPU memory at a constant rate until only so much is free; then holds that. It never gives back."
     role = "leak"
     resource = "memory"
+    claimed = "the GPU's memory"
     refuses = "MIG on; compute mode prohibited, or exclusive with a process on it; per-process memory not reported"
     traps = (
         "Memory grows in steps of 2 MiB, and the first reading is higher by the holder's own CUDA context. "
@@ -82,7 +84,7 @@ class MemoryLeak(HeldOnGpu[LeakParams]):
         wait_until(lambda: has(read(), GRANULE), STARTS_WITHIN_S + step_s, 0.05, context)
         start_s, first = context.clock.boottime_s(), read()
         grown = (first.mine or 0) + GRANULE
-        context.clock.sleep(min(0.3, step_s))
+        context.clock.sleep(INTERVAL_S)
         wait_until(lambda: has(read(), grown), STARTS_WITHIN_S + step_s, 0.05, context)
         took_s, now = context.clock.boottime_s() - start_s, read()
         grew = (now.mine or 0) - (first.mine or 0)

@@ -77,7 +77,7 @@ def ask(context: Context, what: str, call: str, *arguments: JsonValue) -> JsonVa
         if error.code in (_NOT_SUPPORTED, _FUNCTION_NOT_FOUND):
             raise Refused(f"This GPU or its driver does not support {what}. {error} Nothing was changed.") from error
         if error.code == _NO_PERMISSION:
-            raise Refused(f"{what[:1].upper()}{what[1:]} may be set by root only. {error}") from error
+            raise Refused(f"Only root may do this: {what}. {error} Nothing was changed.") from error
         raise
 
 

@@ -30,6 +30,7 @@ class PersistenceOff(GpuSetting[PersistenceParams]):
     setting = "persistence mode"
     resource = "persistence"
     setter = "set_persistence"
+    claimed = "the GPU's persistence mode, power limit, clocks and compute mode, since all of them may go"
     refuses = "coherent products (GH200, GB200, GB300), where it cuts the GPU off; clocks locked by somebody undeclared"
     traps = (
         "Nothing happens as long as a process has the GPU. When the last one leaves, power limit, clocks and compute "

@@ -28,6 +28,7 @@ class PowerCap(GpuSetting[PowerParams]):
     setting = "power limit"
     resource = "power_limit"
     setter = "set_power_limit"
+    claimed = "the GPU's power limit"
     refuses = "products without a settable limit (laptops, vGPU guests, some GeForce); watts outside the GPU's bounds"
     traps = (
         "An idle GPU shows no effect: put load on it. With persistence off, the driver forgets the limit when the last "

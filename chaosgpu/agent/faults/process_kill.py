@@ -2,21 +2,23 @@
 """gpu.process.kill: end the GPU processes of a service that something named brings back."""
 
 import signal
+import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.environment import environment_to_hand_on
 from chaosgpu.agent.errors import BadRequest, Unverified
 from chaosgpu.agent.faults import proc_table, service
 from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.on_gpu import gpu_of, refuse_unhealthy, uuid_in, wait_until
 from chaosgpu.agent.faults.restorer import Restorer, parse_restorer
-from chaosgpu.agent.process import alive
+from chaosgpu.agent.process import alive, environment_of
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM}
 GONE_WITHIN_S = 10.0
-BY_ITSELF_WITHIN_S = 5.0  # a supervisor is given this long before we bring the service back
+BY_ITSELF_WITHIN_S = 1.0  # a supervisor has had the whole time of the fault; this is for one that is just at it
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class ProcessKill(Fault[KillParams]):
     fidelity = "restart"
     privilege = "user"
     deadline_class = "slow"
+    claimed = "the GPU's processes, the systemd units that they belong to, and the root process of their service"
     refuses = "a process not on the GPU; our own processes; protected units; no restored_by; nobody to bring it back"
     traps = (
         "What was in the process is lost. Killing a Triton stub alone leaves a server that says it is ready and never "
@@ -70,7 +73,9 @@ class ProcessKill(Fault[KillParams]):
         """Note each process, so that it is hit and no other, and its successor is known."""
         uuid, table = uuid_in(gpu_of(params.gpu, context)), proc_table.look()
         meant = service.known(service.targets(params, uuid, context, table), table)
-        return {"uuid": uuid, "killed": [one.to_json() for one in meant]}
+        # What decides which GPUs the service sees, and nothing else of its environment: that may hold secrets.
+        environment: JsonObject = {**environment_to_hand_on(environment_of(meant[0].who.pid) or {})}
+        return {"uuid": uuid, "killed": [one.to_json() for one in meant], "environment": environment}
 
     def inject(self, params: KillParams, prior: JsonMapping, context: Context) -> None:  # noqa: ARG002 (contract)
         """Signal exactly these processes."""
@@ -90,7 +95,9 @@ class ProcessKill(Fault[KillParams]):
         """Give a supervisor its time; if the service is not back then, run what is named."""
         meant, uuid = service.recorded(prior, "killed"), uuid_in(prior)
         if not wait_until(lambda: not service.missing(meant, uuid, context), BY_ITSELF_WITHIN_S, 0.2, context):
-            params.restorer.run(meant[0].user)
+            wrong = params.restorer.run(meant[0].user, values.mapping(prior, "environment"))
+            if wrong is not None:  # whether the service is back is read all the same, and decides
+                sys.stderr.write(f"{wrong}\n")
 
     def restored(self, params: KillParams, prior: JsonMapping, held: Optional[Held], context: Context) -> Restored:  # noqa: ARG002 (contract)
         """See as many like them run as before."""

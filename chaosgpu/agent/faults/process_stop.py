@@ -27,6 +27,7 @@ class ProcessStop(Fault[service.OnService]):
     tier = "T1"
     fidelity = "exact"
     privilege = "user"
+    claimed = "the GPU's processes, the systemd units of the service, and its root process"
     refuses = "a process not on the GPU; a service that our own processes are part of; protected units"
     traps = (
         "The whole tree is stopped, whatever pid is named: with a Triton stub stopped alone for over a second, the "

@@ -15,7 +15,6 @@ from chaosgpu.agent.values import JsonMapping
 __all__ = ["Restorer", "parse_restorer"]
 
 WITHIN_S = 60.0
-_TAG = "CHAOSGPU_LEASE"  # by it the lease machine ends its holders: what we bring back must not carry it
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,18 @@ class Restorer:
         if answer.stdout.strip() != b"loaded":
             raise Refused(f"restored_by names the unit {self.unit}, which systemd does not know here.")
 
-    def run(self, user: int) -> Optional[str]:
+    def run(self, user: int, environment: JsonMapping) -> Optional[str]:
         """Run it and wait for its end; return what went wrong, None if nothing did."""
-        environment = {key: value for key, value in os.environ.items() if key != _TAG}
+        variables = {key: text for key, text in environment.items() if isinstance(text, str)}
         as_user: Optional[int] = None
         as_group: Optional[int] = None
+        try:
+            account = pwd.getpwuid(user)
+        except KeyError:
+            return f"user {user} of the service is not known on this host"
         if self.unit is None and os.geteuid() == 0 and user != 0:
             # The command never gets more rights than the service has that it brings back.
-            try:
-                as_user, as_group = user, pwd.getpwuid(user).pw_gid
-            except KeyError:
-                return f"user {user} of the service is not known on this host"
+            as_user, as_group = user, account.pw_gid
         try:
             process = subprocess.Popen(
                 self.arguments,
@@ -64,7 +64,7 @@ class Restorer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=environment,
+                env={"PATH": os.defpath, "HOME": account.pw_dir, "USER": account.pw_name, **variables},
                 start_new_session=True,
                 user=as_user,
                 group=as_group,

@@ -77,7 +77,7 @@ def parse_service(raw: JsonMapping) -> OnService:
     """Read which GPU, and whose processes on it."""
     gpu = parse_gpu(raw)
     if (raw.get("pid") is None) == (raw.get("user") is None):
-        raise BadRequest("Give either pid or user, one of the two: whose processes on the GPU are meant?")
+        raise BadRequest("Give either pid or user, one of the two: the process, or whose processes on the GPU.")
     if raw.get("pid") is not None:
         return OnService(gpu, values.whole(raw, "pid", 2, 1 << 22), None)
     name = values.text(raw, "user")

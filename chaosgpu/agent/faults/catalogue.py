@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page docs/faults.md, from the registry: `python -m chaosgpu.agent.faults.catalogue > docs/faults.md`.
+
+The file is written whole; its prose is here, so that no page can say something else than the code.
+"""
+
+import sys
+from typing import List
+
+from chaosgpu.agent.faults.registry import REGISTRY
+
+__all__ = ["page"]
+
+_HEAD = """\
+# GPU faults
+
+<!-- Written by `python -m chaosgpu.agent.faults.catalogue > docs/faults.md`; a test fails where they differ. -->
+
+Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
+back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions`.
+
+**Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
+are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:
+`exact` (as it was), `default` (the product's default, or what you declared), `restart` (the service runs again, what
+was in it is lost). **Rights**: NVIDIA's driver lets only root change settings.
+
+| fault | what it does | plane | tier | fidelity | rights | undone |
+|---|---|---|---|---|---|---|
+"""
+
+_DEADLINES = {"fast": "within 5 s", "slow": "when the service is back"}
+
+_TAIL = """\
+## What all of them do
+
+- The GPU is named by UUID or PCI bus id; an index only with `allow_index`, since indices change.
+- A GPU that is unhealthy already (a recovery action is asked for, a row remap is pending or has failed, a page
+  retirement is pending) is refused: nobody could tell the fault from its own.
+- What is in force already is refused as `no_effect`: a fault that changes nothing proves nothing.
+- Seen twice: each fault reads back what only it could have caused, twice over an interval. For a setting that is the
+  setting; for a holder it is the bytes or the utilisation that the driver reports for the holder's own process. Totals
+  are reported beside it, never instead of it. If it is not seen, it is undone at once and the run is inconclusive.
+- Undo compares first: a setting that somebody changed meanwhile is left alone and named under `left_alone`.
+- The processes that hold memory or time take plain device memory through `libcuda.so.1` and end with their lease; the
+  driver gives back whatever they held, however they end. They refuse to run where NVML is simulated and CUDA is not,
+  or the other way round.
+
+## Memory levels
+
+`used_percent` counts as nvidia-smi does: what processes hold, of the GPU's whole memory; what the driver keeps for
+itself counts as neither used nor free. The holder takes blocks of up to 1 GiB and then smaller ones down to 2 MiB, the
+page size in which the driver gives memory out, and looks again every second: what others free, it takes. It never gives
+back, so what others allocate beyond the level is theirs. A leak follows its rate by the clock that counts through
+suspend: one that was late catches up, and never goes beyond its end.
+
+## Why stopping widens to the whole service
+
+Triton runs each Python model in a process of its own, a stub, beside the server. With the stub alone stopped, the
+server finds it dead after one second and answers every request with an error; when the stub is then continued, the next
+request ends the whole server (seen in four of four runs on Triton 2.51). So `gpu.process.stop` goes from the process
+that was named up to the root of its service and stops all of it, parents before children, until nobody new appears. It
+continues children before parents, so that no server finds its workers unresponsive, and whatever the service has
+started meanwhile with them. What belongs to a service: the parents in the same session, everything that they started,
+the session that one of them leads, and the control group of their systemd unit or container. Login sessions are no
+service, and neither the shell nor the controller that we run under is ever stopped. A process is known by its pid and
+its start time together: one that has got the pid of an ended one is never touched. What somebody else had stopped
+before stays stopped.
+
+## Why killing needs `restored_by`
+
+A killed process has no undo. The fault is accepted only where something named brings the service back: a systemd unit
+(restarted) or a command (a list of arguments, the first an absolute path). A supervisor may be faster: then nothing is
+run. The command gets no more rights than the service had, only the part of its environment that decides which GPUs it
+sees, and 60 s; it must start the service and return. The service counts as back when as many processes of the same
+user, program and command line run as before, or as many of the same user and program are on the GPU. Command lines are
+kept as digests: they may hold secrets.
+
+## Locked clocks
+
+No driver tells what the clocks are locked to. Before a lock, the clocks count as locked by somebody if the driver names
+a user's setting as the reason for them (event reason 0x2), or if the GPU is at least 50 percent busy and more than a
+tenth below its highest clock with no reason given. Then the fault is refused unless the lock is declared as
+`prior_lock`, which is what undo puts back. A lock that a person has set on an idle GPU cannot be seen on every product:
+declare it. The lock counts as seen when the clock is inside its range (within one step of 15 MHz) and was outside
+before, or the driver now names the setting as the reason.
+"""
+
+
+def page() -> str:
+    """Return docs/faults.md."""
+    faults = REGISTRY.values()
+    rows = [
+        f"| `{one.name}` | {one.summary} | {one.plane} | {one.tier} | {one.fidelity} | {one.privilege} | "
+        f"{_DEADLINES[one.deadline_class]} |\n"
+        for one in faults
+    ]
+    parts: List[str] = [_HEAD, *rows, "\n"]
+    for one in faults:
+        parts.append(f"## {one.name}\n\n{one.summary}\n\n- **Claims**: {one.claimed}.\n")
+        parts.append(f"- **Refused**: {one.refuses}.\n- **Traps**: {one.traps}\n\n")
+    return "".join(parts) + _TAIL
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
