@@ -46,7 +46,7 @@ static int acquire(int index, enum function function)
     int result = CUDA_SUCCESS;
     state_lock();
     struct usage *mine = &my_client()->gpus[index];
-    if (contexts_on[index] == 0 && (gpu->drain || gpu->compute_mode == 2))
+    if (contexts_on[index] == 0 && (gpu->drain || gpu->reset_required || gpu->compute_mode == 2))
         result = CUDA_DEVICE_UNAVAILABLE;
     else if (contexts_on[index] == 0 && gpu->compute_mode == 3 && gpu_contexts(index) > 0)
         result = CUDA_DEVICE_UNAVAILABLE;

@@ -140,6 +140,8 @@ EXPORT int cuInit(unsigned flags)
     if (!initialised) {
         result = start();
         initialised = result == CUDA_SUCCESS;
+        if (!initialised)
+            guard_close_nodes();
     }
     cuda_unlock();
     return result;
@@ -150,6 +152,8 @@ int cuda_enter(enum function function)
     if (!initialised || forked)
         return CUDA_NOT_INITIALIZED;
     guard_hang(function);
+    if (!LOAD(session.state->driver_loaded))
+        return CUDA_UNKNOWN;
     if (sticky != 0)
         return sticky;
     return LOAD(session.state->forced[function]);

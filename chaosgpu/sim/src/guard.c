@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void guard_hang(enum function function)
@@ -27,6 +28,29 @@ int guard_is_root(void)
     return said < 0 ? geteuid() == 0 : said != 0;
 }
 
+static struct kept {
+    int fd;
+    dev_t device;
+    ino_t inode;
+} kept[MAX_GPUS + 1];
+static int kept_count;
+
+/* Held open on purpose, as the driver's clients do: whoever looks for holders in /proc finds us. */
+static void remember(int fd)
+{
+    struct stat node;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 200);
+    if (high < 0)
+        high = fd;
+    else
+        close(fd);
+    if (kept_count == MAX_GPUS + 1 || fstat(high, &node) != 0) {
+        close(high);
+        return;
+    }
+    kept[kept_count++] = (struct kept){high, node.st_dev, node.st_ino};
+}
+
 int guard_open_node(const char *node, int keep)
 {
     const char *folder = session.state->device_nodes;
@@ -41,10 +65,19 @@ int guard_open_node(const char *node, int keep)
         close(fd);
         return 0;
     }
-    /* Held open on purpose, as the driver's clients do: whoever looks for holders in /proc finds us. */
-    if (fcntl(fd, F_DUPFD_CLOEXEC, 200) >= 0)
-        close(fd);
+    remember(fd);
     return 0;
+}
+
+void guard_close_nodes(void)
+{
+    struct stat now;
+    while (kept_count > 0) {
+        struct kept *node = &kept[--kept_count];
+        /* A program that closed all its descriptors may have given the number to another file. */
+        if (fstat(node->fd, &now) == 0 && now.st_dev == node->device && now.st_ino == node->inode)
+            close(node->fd);
+    }
 }
 
 int guard_open_gpu_node(int gpu, int keep)

@@ -12,6 +12,8 @@ int guard_is_root(void);
 /* Open a device node below the configured folder: 0, or the errno. `keep` holds it open until the process ends. */
 int guard_open_node(const char *node, int keep);
 int guard_open_gpu_node(int gpu, int keep);
+/* Let go of the nodes that were kept open. */
+void guard_close_nodes(void);
 /* Which id the state answers to; both libraries export it. */
 const char *guard_instance(void);
 

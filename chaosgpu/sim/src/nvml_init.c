@@ -73,8 +73,10 @@ static int start(void)
             visible[visible_count++] = i;
     }
     state_unlock();
-    if (full != 0)
+    if (full != 0) {
+        guard_close_nodes();
         return NVML_INSUFFICIENT_RESOURCES;
+    }
     for (unsigned i = 0; i < visible_count; i++)
         guard_open_gpu_node(visible[i], 1);
     return NVML_SUCCESS;
@@ -111,6 +113,7 @@ EXPORT int nvmlShutdown(void)
         state_lock();
         client_leave();
         state_unlock();
+        guard_close_nodes();
     }
     pthread_mutex_unlock(&starting);
     return NVML_SUCCESS;
@@ -145,6 +148,23 @@ int nvml_enter_system(enum function function)
     return LOAD(session.state->forced[function]);
 }
 
+static int is_setter(enum function function)
+{
+    switch (function) {
+    case FN_nvmlDeviceSetPowerManagementLimit:
+    case FN_nvmlDeviceSetGpuLockedClocks:
+    case FN_nvmlDeviceResetGpuLockedClocks:
+    case FN_nvmlDeviceSetMemoryLockedClocks:
+    case FN_nvmlDeviceResetMemoryLockedClocks:
+    case FN_nvmlDeviceSetComputeMode:
+    case FN_nvmlDeviceSetMigMode:
+    case FN_nvmlDeviceSetMemoryLimits_v1:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 int nvml_enter(enum function function, nvmlDevice_t device, struct gpu **gpu)
 {
     int refused = nvml_enter_system(function);
@@ -160,6 +180,8 @@ int nvml_enter(enum function function, nvmlDevice_t device, struct gpu **gpu)
         return NVML_GPU_IS_LOST;
     if (LOAD((*gpu)->not_supported[function]))
         return NVML_NOT_SUPPORTED;
+    if (LOAD((*gpu)->reset_required) && is_setter(function))
+        return NVML_RESET_REQUIRED;
     return LOAD((*gpu)->forced[function]);
 }
 

@@ -59,3 +59,18 @@ def test_memory_cannot_be_taken_once_the_node_is_denied(make: Any, start: Any, n
     assert gpus.show()[0]["readings"]["used_mib"] == 518 + 2
     (nodes / "nvidia0").touch()
     assert peer("allocate(2)") == 0
+
+
+def test_the_nodes_are_let_go_when_nvml_is_shut_down(make: Any, start: Any, nodes: Path) -> None:
+    gpus = make(device_nodes=nodes)
+    peer = start(gpus)
+
+    def held() -> int:
+        return sum(str(nodes) in str(entry.readlink()) for entry in Path(f"/proc/{peer.pid}/fd").iterdir())
+
+    for _ in range(30):
+        peer("nvml.nvmlInit()")
+    assert held() == 2
+    for _ in range(30):
+        peer("nvml.nvmlShutdown()")
+    assert held() == 0

@@ -220,3 +220,14 @@ def test_removed_gpus_cannot_be_shown(make: Any) -> None:
     gpus.remove()
     with pytest.raises(LabFailed, match="no state of simulated GPUs"):
         gpus.show()
+
+
+def test_a_gpu_that_needs_a_reset_takes_no_settings_and_no_new_work(make: Any, start: Any) -> None:
+    gpus = make()
+    peer = start(gpus)
+    gpus.set(0, reset_required=1)
+    assert peer.outcome("nvml.nvmlDeviceSetPowerManagementLimit(device(), 300000)") == "NVMLError_ResetRequired"
+    assert peer("nvml.nvmlDeviceGetTemperature(device(), 0)") > 0
+    assert peer("start()") == 46
+    gpus.inject("reset", 0)
+    assert peer("start()") == 0
