@@ -42,7 +42,7 @@ def _one(variant: str) -> list[Figure]:
         ledger = [json.loads(line) for line in Path(folder, got["run"], "ledger.jsonl").read_text().splitlines()]
         journal = json.loads(Path(folder, got["run"], "journal.json").read_text())
     watched = next(run["output"] for run in journal["run"] if run["activity"]["name"].startswith("watch"))
-    active = [line for line in ledger if line["type"] == "lease.active" and line["observed"]]
+    active = [line for line in ledger if line["type"] == "lease.active" and line["observed"] and not line.get("again")]
     clean = [line for line in ledger if line["type"] == "lease.clean" and line["restored"]]
     figures = [
         exactly(f"{variant}: verdict", got["verdict"], "", _EXPECTED[variant]),

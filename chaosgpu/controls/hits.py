@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chaosgpu.controls.checks import Activity, provider_of
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.ask import ask
-from chaosgpu.fleet.values import JsonObject, JsonValue
+from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["Hit", "named_gpus", "processes_line", "what_is_hit"]
 
@@ -58,17 +58,19 @@ def processes_line(gpu: str) -> str:
     listed = values.get("processes") if isinstance(values, dict) else None
     if not isinstance(listed, list):
         return "its processes are unknown"
-    return "processes on it: " + (", ".join(_process(entry) for entry in listed) or "none")
+    by_name: dict[str, list[JsonObject]] = {}
+    for entry in listed:
+        if isinstance(entry, dict):
+            name = str(entry.get("name") or entry.get("command") or "of no known name")
+            by_name.setdefault(name.rsplit("/", 1)[-1], []).append(entry)
+    return "processes on it: " + (", ".join(_group(name, group) for name, group in by_name.items()) or "none")
 
 
-def _process(entry: JsonValue) -> str:
-    """Name one process by what the agent gives of it."""
-    if not isinstance(entry, dict):
-        return str(entry)
-    name = entry.get("name") or entry.get("command") or ""
-    used = entry.get("used_mib")
-    return " ".join(
-        str(part)
-        for part in (entry.get("pid"), name, f"{used:g} MiB" if isinstance(used, (int, float)) else "")
-        if part
-    )
+def _group(name: str, entries: list[JsonObject]) -> str:
+    """Name processes of one program together: a server with its workers is one thing to a reader."""
+    pids = " ".join(str(entry.get("pid")) for entry in entries)
+    used = [entry.get("used_mib") for entry in entries]
+    known = [mib for mib in used if isinstance(mib, (int, float))]
+    memory = f", {sum(known):g} MiB" if len(known) == len(used) else ", memory unknown"
+    count = f"{len(entries)} x " if len(entries) > 1 else ""
+    return f"{count}{name} (pid {pids}{memory})"

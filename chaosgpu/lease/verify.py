@@ -35,9 +35,13 @@ def _missing(run: Run, leases: Iterable[Lease], said: Iterable[JsonObject], *, v
     by_name = {text(entry, "lease"): entry for entry in said}
     found: list[Lease] = []
     for lease in leases:
-        why = _why_not(by_name.get(lease.lease), verify=verify)
+        entry = by_name.get(lease.lease)
+        why = _why_not(entry, verify=verify)
         if why is not None:
             found.append(_mark(run, lease, why))
+        elif verify and entry is not None:
+            seen = entry.get("observed")
+            run.note("lease.active", lease=lease.lease, host=lease.host, fault=lease.fault, observed=seen, again=True)
     return found
 
 
