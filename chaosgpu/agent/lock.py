@@ -66,7 +66,8 @@ def held(path: str) -> bool:
 
 
 def _open(path: str) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW  # reading is enough for a lock, so that others' lock files can be used too
+    # Reading is enough for a lock, so that others' lock files can be used too; nobody's pipe must make us wait.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         try:
             return os.open(path, flags)

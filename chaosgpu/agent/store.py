@@ -8,6 +8,7 @@ A torn or damaged slot leaves the other one. Every byte that is read is under th
 import hashlib
 import json
 import os
+import stat
 from typing import Optional, Tuple
 
 from chaosgpu.agent.errors import StoreFailed
@@ -18,6 +19,7 @@ __all__ = ["SLOT_BYTES", "Damaged", "Slots", "read_document", "sync_folder", "wr
 SLOT_BYTES = 16384
 _MAGIC = b"chaosgpu"
 _VERSION = b"1"
+_LARGEST_BYTES = 1 << 22
 
 
 class Damaged(StoreFailed):
@@ -103,9 +105,13 @@ def read_document(folder: str, name: str) -> Optional[JsonObject]:
 
 
 def _read(path: str) -> Optional[bytes]:
+    # A claim may name any user's folder: what lies there must not make us wait, follow or swallow without end.
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (as above)
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreFailed(f"{path} is no plain file.")
+            return file.read(_LARGEST_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -2,6 +2,7 @@
 """One lease a resource, whoever asks; what cannot be read is held."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,23 @@ def test_a_store_that_took_unreadable_for_free_would_let_a_second_lease_in(claim
 
 def test_a_claim_of_a_lease_whose_record_is_gone_is_held(claims: Claims, tmp_path: Path) -> None:
     claims.take(["gpu:x"], Owner(str(tmp_path / "home"), "first"), nobody)
+    with pytest.raises(Claimed, match="first"):
+        claims.take(["gpu:x"], Owner(str(tmp_path / "home"), "second"), nobody)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_a_record_that_is_no_plain_file_is_held_and_nobody_waits_for_it(
+    claims: Claims, tmp_path: Path, kind: str
+) -> None:
+    claims.take(["gpu:x"], Owner(str(tmp_path / "home"), "first"), nobody)
+    folder = tmp_path / "home/leases/first"
+    folder.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(folder / "state")
+    elif kind == "link":
+        (folder / "state").symlink_to("/dev/zero")
+    else:
+        (folder / "state").mkdir()
     with pytest.raises(Claimed, match="first"):
         claims.take(["gpu:x"], Owner(str(tmp_path / "home"), "second"), nobody)
 
