@@ -31,7 +31,7 @@ def write_repository(directory: Path, variant: Variant, gpu: LabGpu, cuda_librar
             "seed": str(_SEED),
             "kv_bytes_per_token": str(kv_bytes_per_token(gpu.memory_bytes)),
             "base_ms": "10",
-            "ms_per_token": "0.8",
+            "ms_per_token": "0.5",
             "max_wait_s": "-1" if variant.max_wait_s is None else f"{variant.max_wait_s:g}",
             "arena_bytes": str(arena),
         }

@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 _TIMEOUT_S = 5.0
 # Short requests a second, and long ones: about a third of the four instances' time, VRAM between 0 and 12 %.
-_RATES = ((6.0, SHORT_TOKENS), (1.5, LONG_TOKENS))
+_RATES = ((6.0, SHORT_TOKENS), (2.5, LONG_TOKENS))
 _PROMPTS = 6
 # rate x timeout, and some: an open loop must never wait for a free worker.
 _WORKERS = 64

@@ -61,6 +61,8 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
         clear(directory)
         plan = write_plan(options, directory, triton)
         say(f"starting Triton with the {plan.variant} service on {plan.gpu}")
+        if options.real_gpu:
+            say("this is a real GPU: the lab's agent home permits faults on simulated ones only")
         guardian = _spawn_guardian(plan, tie)
         try:
             _make_ready(plan, guardian, say)
