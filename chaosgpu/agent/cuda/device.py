@@ -12,6 +12,7 @@ from chaosgpu.agent.errors import Refused
 
 __all__ = ["CudaDevice", "Spinner"]
 
+BLOCKING_SYNC = 0x04  # CU_CTX_SCHED_BLOCKING_SYNC: waiting for a kernel must not burn a core of the host
 THREADS = 256
 BLOCKS = 1024  # several waves on the largest GPU, so every SM has work
 
@@ -23,6 +24,7 @@ class CudaDevice:
         """Open the GPU of that NVML UUID; `simulator` is what NVML said of itself, and CUDA must say the same."""
         for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
             os.environ.pop(name, None)  # what the caller's shell hides must not choose another GPU
+        os.environ["CUDA_CACHE_DISABLE"] = "1"  # no compiled kernel is left behind in the home folder
         self.library = CudaLibrary()
         mine = self.library.simulator()
         if mine != simulator:
@@ -33,6 +35,7 @@ class CudaDevice:
         self.library.call("cuInit", 0)
         self._device = self._find(uuid)
         context = c_void_p()
+        self.library.call("cuDevicePrimaryCtxSetFlags_v2", self._device, BLOCKING_SYNC)
         self.library.call("cuDevicePrimaryCtxRetain", byref(context), self._device)
         self.library.call("cuCtxSetCurrent", context)
 

@@ -2,7 +2,7 @@
 """`libcuda.so.1` with its argument types: without them ctypes would cut pointers and sizes to 32 bits."""
 
 import ctypes
-from ctypes import POINTER, c_char, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
 from typing import Any, Dict, Optional, Tuple
 
 from chaosgpu.agent import library
@@ -16,18 +16,15 @@ Uuid = c_ubyte * 16
 
 _SIGNATURES: Dict[str, Tuple[object, ...]] = {
     "cuInit": (c_uint,),
-    "cuDriverGetVersion": (POINTER(c_int),),
     "cuDeviceGetCount": (POINTER(c_int),),
     "cuDeviceGet": (POINTER(c_int), c_int),
     "cuDeviceGetUuid": (POINTER(Uuid), c_int),
-    "cuDeviceGetPCIBusId": (POINTER(c_char), c_int, c_int),
     "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
-    "cuDevicePrimaryCtxRelease_v2": (c_int,),
+    "cuDevicePrimaryCtxSetFlags_v2": (c_int, c_uint),
     "cuCtxSetCurrent": (c_void_p,),
     "cuCtxSynchronize": (),
     "cuMemGetInfo_v2": (POINTER(c_size_t), POINTER(c_size_t)),
     "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
-    "cuMemFree_v2": (c_uint64,),
     "cuMemsetD8_v2": (c_uint64, c_ubyte, c_size_t),
     "cuModuleLoadData": (POINTER(c_void_p), c_char_p),
     "cuModuleGetFunction": (POINTER(c_void_p), c_void_p, c_char_p),

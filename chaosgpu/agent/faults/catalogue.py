@@ -43,7 +43,8 @@ _TAIL = """\
 - Undo compares first: a setting that somebody changed meanwhile is left alone and named under `left_alone`.
 - The processes that hold memory or time take plain device memory through `libcuda.so.1` and end with their lease; the
   driver gives back whatever they held, however they end. They refuse to run where NVML is simulated and CUDA is not,
-  or the other way round.
+  or the other way round. Inside a container with pids of its own the driver shows the host's pids and nothing could
+  be verified: run the agent on the host.
 
 ## Memory levels
 

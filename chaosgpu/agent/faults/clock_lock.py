@@ -6,7 +6,7 @@ from typing import Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, NoEffect, Refused, Unverified
-from chaosgpu.agent.faults.clocks import Band, clocks, parse_prior_lock, refuse_foreign_lock
+from chaosgpu.agent.faults.clocks import SET_BY_USER, Band, clocks, parse_prior_lock, refuse_foreign_lock
 from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.on_gpu import GPU_KEYS, OnGpu, ask, gpu_of, parse_gpu, refuse_unhealthy, uuid_in, wait_until
 from chaosgpu.agent.values import JsonMapping, JsonObject
@@ -121,7 +121,7 @@ class ClockLock(Fault[LockParams]):
         def free() -> bool:
             now = clocks(uuid, context)
             if lock is not None:
-                return lock.holds(now.sm_mhz) or bool(now.reasons)
+                return lock.holds(now.sm_mhz) or bool((now.reasons or 0) & ~SET_BY_USER)
             stuck = now.reasons == 0 and params.band.holds(now.sm_mhz) and now.slow_without_reason
             return not now.locked and not stuck
 

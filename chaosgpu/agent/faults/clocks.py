@@ -10,7 +10,7 @@ from chaosgpu.agent.faults.contract import Context
 from chaosgpu.agent.faults.on_gpu import answer_object, whole_answer
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["Band", "Clocks", "clocks", "parse_prior_lock", "refuse_foreign_lock"]
+__all__ = ["SET_BY_USER", "Band", "Clocks", "clocks", "parse_prior_lock", "refuse_foreign_lock"]
 
 STEP_MHZ = 15  # what is asked for is rounded to the next step that the product has
 SET_BY_USER = 0x2  # nvmlClocksEventReasonUserDefinedClocks

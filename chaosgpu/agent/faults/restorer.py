@@ -4,7 +4,6 @@
 import os
 import pwd
 import signal
-import subprocess
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
@@ -31,6 +30,8 @@ class Restorer:
 
     def check(self) -> None:
         """Refuse a command that is not there and a unit that systemd does not know."""
+        import subprocess  # noqa: PLC0415 (8 ms, and only this fault needs it)
+
         if self.unit is None:
             if not os.access(self.command[0], os.X_OK):
                 raise Refused(f"restored_by names {self.command[0]}, which is no program here: nothing could undo it.")
@@ -47,6 +48,8 @@ class Restorer:
 
     def run(self, user: int, environment: JsonMapping) -> Optional[str]:
         """Run it and wait for its end; return what went wrong, None if nothing did."""
+        import subprocess  # noqa: PLC0415 (8 ms, and only this fault needs it)
+
         variables = {key: text for key, text in environment.items() if isinstance(text, str)}
         as_user: Optional[int] = None
         as_group: Optional[int] = None

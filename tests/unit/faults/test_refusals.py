@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the GPU, its product or somebody else's setting makes impossible is refused, and nothing is changed."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -113,3 +115,16 @@ def test_a_pci_bus_id_and_an_allowed_index_name_the_gpu(rig: Rig) -> None:
         assert answer["state"] == "active", answer
         assert answer["claims"][0].startswith(f"gpu:{rig.uuid}")
         assert rig.undo(answer["lease"])["state"] == "clean"
+
+
+def test_a_holder_refuses_cuda_of_another_kind_than_nvml(rig: Rig) -> None:
+    code = (
+        "from chaosgpu.agent.cuda.device import CudaDevice\n"
+        "from chaosgpu.agent.errors import Refused\n"
+        f"try: CudaDevice({rig.uuid!r}, None)\n"
+        "except Refused as error: print(error)"
+    )
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=rig.environment, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert "NVML here is the real but the simulated" in said
+    assert "Nothing was changed" in said
