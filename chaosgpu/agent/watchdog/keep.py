@@ -12,7 +12,7 @@ from chaosgpu.agent.revert import revert
 
 __all__ = ["keep"]
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.1
 _OWN_LOCK_WITHIN_S = 2.0
 # Waits between tries of an undo that fails: half a minute in all, then a person has to look.
 _BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
