@@ -11,13 +11,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from chaosgpu.errors import BadArgument, LabFailed
 from chaosgpu.sim import instance, profile
+from chaosgpu.sim.document import Gpu
 from chaosgpu.sim.instance import Instance
 from chaosgpu.sim.running import run_command
 
@@ -148,7 +148,7 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(index: int, gpu: dict[str, Any]) -> tuple[str, ...]:
+def _row(index: int, gpu: Gpu) -> tuple[str, ...]:
     identity, now, settings = gpu["identity"], gpu["readings"], gpu["settings"]
     pids = " ".join(str(process["pid"]) for process in gpu["processes"])
     return (
@@ -164,7 +164,7 @@ def _row(index: int, gpu: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _unusual(gpu: dict[str, Any]) -> list[str]:
+def _unusual(gpu: Gpu) -> list[str]:
     """Name what an operator would want to know at a glance."""
     settings, faults = gpu["settings"], gpu["faults"]
     notes = [name for name in ("lost", "removed", "reset_required") if faults[name]]

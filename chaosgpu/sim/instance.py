@@ -7,11 +7,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from chaosgpu.errors import BadArgument, LabFailed
 from chaosgpu.sim import build
 from chaosgpu.sim import profile as profiles
+from chaosgpu.sim.document import Document, Gpu, Stable
 from chaosgpu.sim.inject import INJECTIONS
 from chaosgpu.sim.native import Native
 
@@ -44,22 +44,22 @@ class Instance:
             "PATH": ":".join([binaries, *(part for part in folders if part != binaries)]),
         }
 
-    def show(self) -> list[dict[str, Any]]:
+    def show(self) -> list[Gpu]:
         """Every GPU as plain JSON: `identity`, `settings`, `faults`, `counters`, `readings`, `processes` and more."""
-        gpus: list[dict[str, Any]] = self.document()["gpus"]
+        gpus: list[Gpu] = self.document()["gpus"]
         return gpus
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Document:
         """Everything, the machine as well as the GPUs, as plain JSON."""
-        document: dict[str, Any] = json.loads(self._native().show())
+        document: Document = json.loads(self._native().show())
         return document
 
-    def settings(self) -> list[dict[str, Any]]:
+    def settings(self) -> list[Stable]:
         """Give what does not change by itself, for comparing before with after, one dict a GPU.
 
         Settings, faults and counters by field name, `memory_limits`, and `memory_by_process`: bytes by pid.
         """
-        stable: list[dict[str, Any]] = []
+        stable: list[Stable] = []
         for gpu in self.show():
             held = {str(entry["pid"]): entry["context_bytes"] + entry["allocated_bytes"] for entry in gpu["processes"]}
             fields = {**gpu["settings"], **gpu["faults"], **gpu["counters"]}
