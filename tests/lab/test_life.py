@@ -97,6 +97,15 @@ def test_a_lab_whose_own_process_is_killed_leaves_nothing(tmp_path: Path, end: C
         take_down(tmp_path)
 
 
+def test_with_guardian_and_supervisor_killed_at_once_processes_end_and_the_next_command_cleans(tmp_path: Path) -> None:
+    bring_up(LabOptions(directory=tmp_path, lifetime_s=120, traffic=False), _quiet)
+    for pid in pids(tmp_path).values():
+        kill(pid)
+    assert until(lambda: processes_of(tmp_path) == {}, 30), processes_of(tmp_path)
+    assert not take_down(tmp_path)
+    assert _left(tmp_path) == []
+
+
 def test_plain_children_would_stay_when_their_parent_is_killed() -> None:
     """The negative control: the same end without guardian and ties leaves a process behind."""
     script = (
