@@ -283,7 +283,9 @@ static int value_of(device_t device, const char *field, char *into, const char *
 
 static void header_of(const char *field, const char *unit, const struct output *out)
 {
-    int has_unit = unit[0] != '\0' && strncmp(field, "timestamp", 9) != 0;
+    int has_unit = unit[0] != '\0';
+    if (IS("clocks.sm") || IS("clocks.gr") || IS("clocks.mem")) /* headed by their long names */
+        field = IS("clocks.sm") ? "clocks.current.sm" : IS("clocks.gr") ? "clocks.current.graphics" : "clocks.current.memory";
     printf("%s%s%s%s", field, has_unit && out->units ? " [" : "", has_unit && out->units ? unit + 1 : "",
            has_unit && out->units ? "]" : "");
 }

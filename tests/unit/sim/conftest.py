@@ -85,15 +85,6 @@ type Make = Callable[..., instance.Instance]
 type Start = Callable[..., Peer]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Build into a cache of this test run."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
-
-
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """Give a folder that every user can reach, unlike pytest's own."""

@@ -101,6 +101,21 @@ def test_memory_of_a_killed_process_comes_back_although_its_fork_lives(make: Any
     os.kill(child, 0)  # it is there still
 
 
+def test_memory_stays_while_a_copy_of_the_lock_is_open(make: Any, start: Any) -> None:
+    # The negative control of the test above: a fork past the C library keeps the descriptors, and the lock with them.
+    gpus = make()
+    victim, watcher = start(gpus), start(gpus)
+    assert victim("start() or allocate(4096)") == 0
+    number = "220 if os.uname().machine == 'aarch64' else 56"  # clone
+    child = victim(f"ctypes.CDLL(None).syscall({number}, 17, 0, 0, 0, 0) or __import__('time').sleep(30)")
+    victim.kill()
+    assert watcher("used_mib()") == 518 + 4096
+    os.kill(child, signal.SIGKILL)
+    end = time.monotonic() + 5
+    while watcher("used_mib()"):
+        assert time.monotonic() < end
+
+
 def test_cuda_does_not_survive_a_fork(make: Any, start: Any) -> None:
     peer = start(make())
     assert peer("start()") == 0

@@ -83,6 +83,8 @@ def test_a_query_gives_csv_with_units(make: Any) -> None:
 
 def test_a_query_can_leave_header_and_units_away(make: Any) -> None:
     gpus = make(gpus=2)
+    head = smi(gpus, "--query-gpu=clocks.sm", "--format=csv").stdout.splitlines()[0]
+    assert head == "clocks.current.sm [MHz]"
     fields = "--query-gpu=name,driver_version,memory.used,compute_mode,persistence_mode"
     done = smi(gpus, fields, "--format=csv,noheader,nounits", "-i", "1")
     assert done.stdout == "NVIDIA H100 80GB HBM3, 610.43.02, 0, Default, Enabled\n"
