@@ -2,7 +2,8 @@
 """How leases are shown, and verified again on request: a lease whose fault is gone must not look active."""
 
 import json
-from typing import Dict, Optional, Tuple
+from dataclasses import dataclass
+from typing import Dict, Optional
 
 from chaosgpu.agent.environment import from_record
 from chaosgpu.agent.errors import AgentError
@@ -11,11 +12,20 @@ from chaosgpu.agent.record import State, Undo
 from chaosgpu.agent.revert import FAULT_BROKE
 from chaosgpu.agent.values import JsonObject
 
-__all__ = ["Verifier", "ended_line", "lease_line"]
+__all__ = ["Verified", "Verifier", "ended_line", "lease_line"]
 
 
-def lease_line(host: Host, lease: str, state: State, verified: Optional[bool], why_not: Optional[str]) -> JsonObject:
-    """Return one lease as `list` answers it."""
+@dataclass(frozen=True)
+class Verified:
+    """What verifying again found; `holds` is None where it was not asked for or the lease is not active."""
+
+    holds: Optional[bool] = None
+    why_not: Optional[str] = None
+    observed: Optional[JsonObject] = None
+
+
+def lease_line(host: Host, lease: str, state: State, again: Verified) -> JsonObject:
+    """Return one lease as `list` answers it; `observed` is the newest reading there is."""
     return {
         "lease": lease,
         "run": state.run,
@@ -23,10 +33,10 @@ def lease_line(host: Host, lease: str, state: State, verified: Optional[bool], w
         "state": state.state,
         "claims": list(state.claims),
         "expires_in_s": state.expires_in_s(host.boot, host.clock.boottime_s()),
-        "observed": state.observed,
-        "reason": why_not or state.reason,
+        "observed": state.observed if again.observed is None else again.observed,
+        "reason": again.why_not or state.reason,
         "ended_by": state.ended_by,
-        "verified": verified,
+        "verified": again.holds,
     }
 
 
@@ -51,23 +61,23 @@ class Verifier:
         self._host = host
         self._drivers: Dict[str, ClosableDriver] = {}
 
-    def verify(self, lease: str, state: State) -> Tuple[Optional[bool], Optional[str]]:
-        """Tell whether the fault can still be seen, and why not; None where it is not active. Unknown is not true."""
+    def verify(self, lease: str, state: State) -> Verified:
+        """Tell whether the fault can still be seen, and why not. Unknown is not true."""
         if state.state != "active":
-            return None, None
+            return Verified()
         folder = self._host.folder(lease)
         try:
             undo = folder.undo_record()
             if undo is None:
-                return False, "its undo record is gone"
+                return Verified(holds=False, why_not="its undo record is gone")
             fault = self._host.fault(undo.fault)
             context = self._host.context(self._driver(undo), folder.path)
-            fault.verify(fault.parse(undo.params), undo.prior, folder.held(state.holder), context)
+            observed = fault.verify(fault.parse(undo.params), undo.prior, folder.held(state.holder), context)
         except AgentError as error:
-            return False, str(error)
+            return Verified(holds=False, why_not=str(error))
         except FAULT_BROKE as error:
-            return False, f"verifying broke: {type(error).__name__}: {error}"
-        return True, None
+            return Verified(holds=False, why_not=f"verifying broke: {type(error).__name__}: {error}")
+        return Verified(holds=True, observed=observed)
 
     def close(self) -> None:
         """End the drivers."""

@@ -8,7 +8,7 @@ from chaosgpu.agent.errors import AgentError, BadRequest
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.lease import apply
-from chaosgpu.agent.listing import Verifier, ended_line, lease_line
+from chaosgpu.agent.listing import Verified, Verifier, ended_line, lease_line
 from chaosgpu.agent.mend import mend
 from chaosgpu.agent.order import parse_order
 from chaosgpu.agent.record import ENDED, OPEN, State
@@ -113,8 +113,8 @@ def _list(request: JsonMapping, host: Host) -> JsonObject:
     try:
         for lease, seen in _known(host, values.optional_text(request, "run")):
             state = mend(host, host.folder(lease)) or seen
-            verified, why_not = verifier.verify(lease, state) if verify else (None, None)
-            lines.append(lease_line(host, lease, state, verified, why_not))
+            again = verifier.verify(lease, state) if verify else Verified()
+            lines.append(lease_line(host, lease, state, again))
     finally:
         verifier.close()
     found = halt.latched(host)
