@@ -73,6 +73,23 @@ def test_a_lab_run_that_is_killed_takes_its_lab_and_its_command_with_it(tmp_path
     assert until(lambda: _left(tmp_path) == [], 15), _left(tmp_path)
 
 
+_APPLY = """
+import json, os, subprocess, sys
+order = {"protocol": 1, "fault": "gpu.memory.fill",
+         "params": {"gpu": os.environ["CHAOSGPU_LAB_GPU"], "used_percent": 50}, "ttl_s": 60, "max_duration_s": 60, "run": "forgotten"}
+said = subprocess.run([sys.executable, "-m", "chaosgpu.agent", "apply"], input=json.dumps(order), text=True,
+                      stdout=subprocess.PIPE)
+print(json.loads(said.stdout).get("state", said.stdout))
+"""
+
+
+def test_a_fault_that_nobody_undid_ends_with_the_lab(tmp_path: Path) -> None:
+    lab = _lab_run(tmp_path, sys.executable, "-c", _APPLY)
+    out, said = lab.communicate(timeout=60)
+    assert (lab.returncode, out) == (0, b"active\n"), said
+    assert _left(tmp_path) == []
+
+
 def _kill_supervisor(directory: Path) -> None:
     kill(pids(directory)["supervisor"])
 
