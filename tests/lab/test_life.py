@@ -76,7 +76,8 @@ def test_a_lab_run_that_is_killed_takes_its_lab_and_its_command_with_it(tmp_path
 _APPLY = """
 import json, os, subprocess, sys
 order = {"protocol": 1, "fault": "gpu.memory.fill",
-         "params": {"gpu": os.environ["CHAOSGPU_LAB_GPU"], "used_percent": 50}, "ttl_s": 60, "max_duration_s": 60, "run": "forgotten"}
+         "params": {"gpu": os.environ["CHAOSGPU_LAB_GPU"], "used_percent": 50},
+         "ttl_s": 60, "max_duration_s": 60, "run": "forgotten"}
 said = subprocess.run([sys.executable, "-m", "chaosgpu.agent", "apply"], input=json.dumps(order), text=True,
                       stdout=subprocess.PIPE)
 print(json.loads(said.stdout).get("state", said.stdout))
