@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles the simulated libraries with the machine's own compiler, once, into a cache keyed by what went into them."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import IO
 
 from chaosgpu.errors import LabFailed
 
 __all__ = ["cache_root", "libraries"]
 
 _BUILD_TIMEOUT_S = 120.0
+_LOCK = ".lock"
+_POLL_S = 0.05
 _COMMON = ("state.c", "clients.c", "guard.c", "physics.c", "events.c")
 _FLAGS = (
     "-std=gnu11",
@@ -90,7 +95,13 @@ def _build(sources: Path, compiler: str, place: Path, without: Sequence[str]) ->
     """Build beside the final place and rename: whoever looks sees all of it or none, however many build at once."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
+        with (
+            (place.parent / _LOCK).open("w") as lock,
+            tempfile.TemporaryDirectory(prefix="build-", dir=place.parent) as scratch,
+        ):
+            _wait_for(lock)
+            if (place / "bin" / "nvidia-smi").exists():
+                return
             made = Path(scratch) / "made"
             _compile(sources, compiler, made, without)
             try:
@@ -103,6 +114,18 @@ def _build(sources: Path, compiler: str, place: Path, without: Sequence[str]) ->
             f"The simulated GPUs could not be built in {place.parent}: {error}; free some space there or name another "
             "folder with XDG_CACHE_HOME."
         ) from error
+
+
+def _wait_for(lock: IO[str]) -> None:
+    """Wait while another process builds; only to save work, since the rename alone would be right as well."""
+    give_up = time.monotonic() + _BUILD_TIMEOUT_S
+    while time.monotonic() < give_up:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def _compile(sources: Path, compiler: str, made: Path, without: Sequence[str]) -> None:
