@@ -43,6 +43,7 @@ def serve(
 ) -> None:
     """Answer calls until the parent closes its end."""
     session = _Session(environment, recorded)
+    forked_in = sys.exc_info()[1]  # what the parent was handling when it forked is no defect of a call
     for line in requests:
         request = json.loads(line)
         try:
@@ -52,7 +53,9 @@ def serve(
             reply = {"error": {"kind": error.kind, "message": str(error), "code": code}}
         finally:
             bug = sys.exc_info()[1]
-            if bug is not None:  # it is about to end this process, and nobody else would see it
+            if (
+                bug is not None and bug is not forked_in
+            ):  # it is about to end this process, and nobody else would see it
                 what = f"The driver call {request['call']} failed with {type(bug).__name__}: {bug}."
                 _send(answers, request["number"], {"error": {"kind": "internal", "message": f"{what} {_DEFECT}"}})
         _send(answers, request["number"], reply)

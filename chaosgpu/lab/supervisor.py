@@ -45,6 +45,7 @@ def _start(plan: LabPlan, name: str, command: list[str], environment: dict[str, 
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=plan.path("tmp"),
+            start_new_session=True,  # a service of its own: stopping it must not stop the lab around it
             preexec_fn=die_with_parent(signal.SIGKILL, os.getpid()),  # noqa: PLW1509 (no other thread yet)
         )
 

@@ -35,7 +35,9 @@ class PersistenceOff(GpuSetting[PersistenceParams]):
     traps = (
         "Nothing happens as long as a process has the GPU. When the last one leaves, power limit, clocks and compute "
         "mode are reset; undo puts them back as they were captured. A lock of the clocks cannot be captured: declare "
-        "it as prior_lock. The daemon nvidia-persistenced may hold the GPU whatever the mode says."
+        "it as prior_lock. A target temperature, a fan speed and a lock of the memory clocks go too and are not "
+        "captured. "
+        "The daemon nvidia-persistenced may hold the GPU whatever the mode says."
     )
 
     def parse(self, raw: JsonMapping) -> PersistenceParams:

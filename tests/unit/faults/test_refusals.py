@@ -75,6 +75,7 @@ def test_it_is_refused_and_nothing_is_changed(  # noqa: PLR0917 (one row of the 
     answer = rig.apply(fault, {"gpu": rig.uuid, **params})
     assert answer["error"]["kind"] == kind, answer
     assert sentence in answer["error"]["message"]
+    assert "Its undo is" not in answer["error"]["message"]
     assert rig.settings() == before
     assert rig.ours_in_the_end() == []
 
