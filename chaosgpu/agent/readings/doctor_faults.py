@@ -44,7 +44,11 @@ def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host, 
 
 def _permitted(fault: DeclaredFault, host: Host) -> Tuple[bool, str]:
     try:
-        host.read_policy().allow(fault.name, _SHORTEST_S)
+        policy = host.read_policy()
+    except AgentError:
+        return False, "no policy permits it, see the check `policy`"
+    try:
+        policy.allow(fault.name, _SHORTEST_S)
     except AgentError as error:
         return False, str(error).rstrip(".")
     return True, ""
