@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian that all hosts share: built once by debootstrap, kept in the cache under the digest of how it was made."""
 
-import fcntl
 import hashlib
 import os
-import shutil
-import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.leftovers import unmount_below
+from bench import groups
+from bench.cached import builders, cache_directory, cached
 from bench.plan import BenchFailed
 from bench.sources import debian_mirror
 
-__all__ = ["base", "cache_directory"]
+__all__ = ["base"]
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -31,65 +27,40 @@ _MASKED = (
 _BUILD_S = 900.0
 
 
-def cache_directory() -> Path:
-    """Return the folder for what can be made again: `$XDG_CACHE_HOME/chaosgpu/bench`."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "chaosgpu" / "bench"
-
-
 def base(say: Callable[[str], None]) -> Path:
     """Return the tree, building it if it is not there; many may ask at once and one builds."""
     mirror = debian_mirror()
-    recipe = f"{mirror} {SUITE} {PACKAGES} {_MASKED} {os.uname().machine}".encode() + Path(__file__).read_bytes()
-    cache = cache_directory()
-    place = cache / f"base-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    if place.exists():
-        return place
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            for stale in cache.glob("build-*"):  # we hold the lock, so nobody builds there any more
-                _remove_tree(stale)
-            say("building the test hosts' Debian with debootstrap (about a minute and 330 MB, once)")
-            with _scratch(cache) as scratch:
-                _debootstrap(scratch, mirror)
-                _adapt(scratch)
-                scratch.rename(place)
-    return place
+    inputs = f"{mirror} {SUITE} {PACKAGES} {_MASKED} {os.uname().machine}".encode() + Path(__file__).read_bytes()
 
+    def build(tree: Path) -> None:
+        say("building the test hosts' Debian with debootstrap (about a minute and 330 MB, once)")
+        _debootstrap(tree, mirror)
+        _adapt(tree)
 
-@contextmanager
-def _scratch(cache: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache))
-    folder.chmod(0o755)  # it becomes the hosts' root folder
-    try:
-        yield folder
-    finally:
-        if folder.exists():
-            _remove_tree(folder)
-
-
-def _remove_tree(folder: Path) -> None:
-    unmount_below(folder)  # debootstrap mounts /proc and /sys in there
-    shutil.rmtree(folder)
+    return cached(cache_directory() / f"base-{hashlib.sha256(inputs).hexdigest()[:16]}", build)
 
 
 def _debootstrap(tree: Path, mirror: str) -> None:
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(tree), mirror]
     log = cache_directory() / "debootstrap.log"
+    ours = builders(cache_directory())
+    groups.make(ours)
     with log.open("wb") as out:
         builder = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=groups.enter(ours),  # noqa: PLW1509 (a write, before threads)
         )
         try:
             status = builder.wait(_BUILD_S)
-        except BaseException as error:
-            os.killpg(builder.pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired as error:
+            raise BenchFailed(f"debootstrap was not done within {_BUILD_S:g} s; its log is {log}.") from error
+        finally:
+            groups.kill(ours)
             builder.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise BenchFailed(f"debootstrap was not done within {_BUILD_S:g} s; its log is {log}.") from error
-            raise
     if status != 0:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
         raise BenchFailed(f"debootstrap of {SUITE} from {mirror} ended with {status}; its log {log} ends:\n{last}")
@@ -105,8 +76,8 @@ def _adapt(tree: Path) -> None:
     (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
     for key in (tree / "etc/ssh").glob("ssh_host_*"):  # each host gets its own
         key.unlink()
-    for cached in (tree / "var/cache/apt/archives").glob("*.deb"):
-        cached.unlink()
+    for package in (tree / "var/cache/apt/archives").glob("*.deb"):
+        package.unlink()
     # `ops` is whom operators log in as: a plain user who may run the agent by sudo.
     done = subprocess.run(
         ["chroot", str(tree), "useradd", "--create-home", "--shell", "/bin/bash", "ops"],

@@ -190,6 +190,7 @@ class Bench:
         self.directory = directory
         self._plan = plan
         self._tie: int | None = None
+        self._rack: subprocess.Popen[bytes] | None = None
         self.hosts: list[Host] = [] if plan is None else [Host(plan, host) for host in plan.hosts]
 
     @property
@@ -257,7 +258,7 @@ class Bench:
         reading, self._tie = os.pipe()
         try:
             with plan.path("rack.log").open("ab") as log:
-                rack = subprocess.Popen(
+                rack = self._rack = subprocess.Popen(
                     [sys.executable, "-m", "bench.rack", plan.directory, "kept" if kept else "tied"],
                     stdin=subprocess.DEVNULL if kept else reading,
                     stdout=log,
@@ -291,7 +292,9 @@ class Bench:
             if time.monotonic() > deadline:
                 raise BenchFailed(f"The rack of {plan.directory} did not end within {_DOWN_S:g} s; see its rack.log.")
             time.sleep(_POLL_S)
+        if self._rack is not None:
+            self._rack.wait()
         clean(plan)
         if self._tie is not None:
             os.close(self._tie)
-        self._plan, self._tie, self.hosts = None, None, []
+        self._plan, self._rack, self._tie, self.hosts = None, None, None, []

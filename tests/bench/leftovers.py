@@ -4,10 +4,11 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench import groups
@@ -50,6 +51,8 @@ def clean(plan: BenchPlan) -> None:
         subprocess.run(["ip", "netns", "delete", plan.identity], capture_output=True, timeout=20, check=False)
     groups.remove(plan.identity)
     shutil.rmtree(plan.sockets, ignore_errors=True)
+    with suppress(OSError):  # another bench is up, or none ever was
+        plan.sockets.parent.rmdir()
     shutil.rmtree(plan.directory, ignore_errors=True)
 
 
@@ -91,7 +94,7 @@ def sweep(benches: Path) -> list[str]:
             time.sleep(0.05)  # it has seen that its owner is gone and is at it already
         rack = plan.rack()
         if rack is not None:
-            os.kill(rack.pid, 9)
+            os.kill(rack.pid, signal.SIGKILL)
         clean(plan)
         swept.append(plan.identity)
     return swept

@@ -100,8 +100,9 @@ class BenchPlan:
             return None
         hosts = tuple(HostPlan(**host) for host in raw.pop("hosts"))
         owner = raw.pop("owner")
-        lists = {key: tuple(raw.pop(key)) for key in ("layers", "binds")}
-        return cls(**raw, **lists, hosts=hosts, owner=None if owner is None else Identity(**owner))
+        layers, binds = tuple(raw.pop("layers")), tuple(raw.pop("binds"))
+        who = None if owner is None else Identity(**owner)
+        return cls(**raw, layers=layers, binds=binds, hosts=hosts, owner=who)
 
     def rack(self) -> Identity | None:
         """Return the process that keeps the hosts, if it runs."""

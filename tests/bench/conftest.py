@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two test hosts for all tests here. Where the machine cannot have any, these tests are left out, but never in CI."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from bench.base import base
+from bench.hosts import BENCHES, Bench, Host
+from bench.machine import why_not
+from bench.plan import me
+from bench.triton import binds
+
+_NEED_HOSTS = frozenset({"fleet", "machine"})
+_LEFT_OUT = pytest.StashKey[str]()
+
+
+def _needs_hosts(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and not _NEED_HOSTS.isdisjoint(item.fixturenames)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if _needs_hosts(item)]
+    reason = why_not() if ours else None
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        raise pytest.UsageError(f"{len(ours)} tests need test hosts, and in CI they may not be left out. {reason}")
+    config.hook.pytest_deselected(items=ours)
+    config.stash[_LEFT_OUT] = f"{len(ours)} tests on test hosts were left out. {reason}"
+    items[:] = [item for item in items if item not in ours]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is built once now, where no test's time limit counts."""
+    if not session.config.option.collectonly and any(_needs_hosts(item) for item in session.items):
+        base(_say)
+        binds(_say)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _LEFT_OUT in config.stash:
+        terminalreporter.write_line(config.stash[_LEFT_OUT], yellow=True)
+
+
+@pytest.fixture(scope="session")
+def machine() -> None:
+    """Mark tests that need a machine which can have test hosts."""
+
+
+@pytest.fixture(scope="session")
+def fleet(machine: None) -> Iterator[Bench]:  # noqa: ARG001 (it says that the machine can)
+    bench = Bench(BENCHES / f"tests-{me().pid}")
+    bench.up(2)
+    try:
+        yield bench
+    finally:
+        bench.down()
+
+
+@pytest.fixture
+def host(fleet: Bench) -> Iterator[Host]:
+    """Give the first host, on which nothing is open before or after."""
+    one = fleet.hosts[0]
+    yield one
+    one.agent("undo", {"all": True})
+
+
+@pytest.fixture
+def other(fleet: Bench) -> Iterator[Host]:
+    """Give the second host, likewise."""
+    one = fleet.hosts[1]
+    yield one
+    one.agent("undo", {"all": True})

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""However a bench ends, nothing of it stays: no process, mount, bridge, cgroup or file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.hosts import Bench
+from bench.leftovers import clean, left_of, sweep
+from bench.plan import ROOT, BenchFailed, BenchPlan
+from bench.waiting import wait_until
+
+_UP_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from bench.hosts import Bench
+bench = Bench(Path(sys.argv[1]))
+bench.up(1, kept=sys.argv[2] == "kept")
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder(machine: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 (it says that the machine can)
+    """Give a folder for a bench, and see that nothing stays whatever the test does."""
+    place = tmp_path / "benches" / "one"
+    yield place
+    plan = BenchPlan.read(place)
+    if plan is not None:
+        rack = plan.rack()
+        if rack is not None:
+            os.kill(rack.pid, signal.SIGKILL)
+        clean(plan)
+
+
+def _start(folder: Path, how: str = "tied") -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", _UP_AND_WAIT, str(folder), how],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _up_in_another_process(folder: Path, how: str = "tied") -> "tuple[subprocess.Popen[str], BenchPlan]":
+    child = _start(folder, how)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "up\n"
+    plan = BenchPlan.read(folder)
+    assert plan is not None
+    return child, plan
+
+
+def _kill(child: "subprocess.Popen[str]") -> None:
+    child.kill()
+    child.communicate()
+
+
+def test_nothing_is_left_after_down(folder: Path) -> None:
+    bench = Bench(folder)
+    [host] = bench.up(1)
+    plan = bench.plan
+    before = left_of(plan)
+    for kind in ("mount", "process", "rack", "/run/netns", "/sys/fs/cgroup"):  # the detector is not blind
+        assert any(entry.startswith(kind) for entry in before), kind
+    assert host.run(["hostname"]).stdout == "gpu1\n"
+    bench.down()
+    assert left_of(plan) == []
+    bench.down()
+
+
+def test_nothing_is_left_when_its_owner_is_killed(folder: Path) -> None:
+    child, plan = _up_in_another_process(folder)
+    _kill(child)
+    wait_until(lambda: left_of(plan) == [])
+
+
+def test_what_is_left_when_owner_and_rack_are_killed_is_swept_by_the_next_one(folder: Path) -> None:
+    child, plan = _up_in_another_process(folder)
+    rack = plan.rack()
+    assert rack is not None
+    os.kill(rack.pid, signal.SIGKILL)
+    _kill(child)
+    time.sleep(0.3)
+    assert any(entry.startswith("process") for entry in left_of(plan))  # the host goes on without its rack
+    assert sweep(folder.parent) == [plan.identity]
+    assert left_of(plan) == []
+
+
+def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path) -> None:
+    child = _start(folder)
+    wait_until(lambda: BenchPlan.read(folder) is not None)
+    plan = BenchPlan.read(folder)
+    assert plan is not None
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert left_of(plan) == []
+
+
+def test_a_kept_bench_outlives_who_made_it_until_it_is_taken_down(folder: Path) -> None:
+    child, plan = _up_in_another_process(folder, "kept")
+    _kill(child)
+    assert sweep(folder.parent) == []
+    bench = Bench.attach(folder)
+    assert bench.hosts[0].run(["hostname"]).stdout == "gpu1\n"
+    with pytest.raises(BenchFailed, match="already up"):
+        Bench(folder).up(1)
+    bench.down()
+    assert left_of(plan) == []
+
+
+def test_two_benches_stand_side_by_side(folder: Path, fleet: Bench) -> None:
+    bench = Bench(folder)
+    [host] = bench.up(1)
+    try:
+        assert host.address == fleet.hosts[0].address  # each has its network for itself
+        assert host.run(["cat", "/etc/machine-id"]).stdout != fleet.hosts[0].run(["cat", "/etc/machine-id"]).stdout
+    finally:
+        bench.down()
+    assert fleet.hosts[0].run(["systemctl", "is-system-running"]).stdout == "running\n"
+
+
+def test_eight_hosts_answer_over_ssh_in_under_15_s(folder: Path) -> None:
+    bench, start = Bench(folder), time.monotonic()
+    hosts = bench.up(8)
+    try:
+        assert time.monotonic() - start < 15
+        assert [host.run(["hostname"]).stdout.strip() for host in hosts] == [f"gpu{n}" for n in range(1, 9)]
+    finally:
+        bench.down()
