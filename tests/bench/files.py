@@ -17,9 +17,9 @@ from chaosgpu.sim import build, instance
 __all__ = ["AGENT", "STATE", "write_common", "write_host"]
 
 AGENT = "/usr/libexec/chaosgpu/agent.pyz"
-STATE = "/run/chaosgpu-sim/state"
+STATE = "/run/simulated-gpus/state"
 GPUS = 2
-_TEMPLATE = "usr/lib/chaosgpu-sim"
+_TEMPLATE = "usr/lib/simulated-gpus"
 _POLICY = {
     "version": 1,
     "permit": ["*"],
@@ -49,7 +49,7 @@ Before=ssh.service triton.service cron.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/libexec/chaosgpu-sim/boot
+ExecStart=/usr/libexec/simulated-gpus
 
 [Install]
 WantedBy=multi-user.target
@@ -78,10 +78,10 @@ def write_common(root: Path, plan: BenchPlan, say: Callable[[str], None]) -> Non
     agent.parent.mkdir(parents=True)
     zipapp.build(agent)
     _write(root, "etc/chaosgpu/policy.json", json.dumps(_POLICY, indent=1) + "\n")
-    _write(root, "usr/libexec/chaosgpu-sim/boot", _SIM_BOOT, 0o755)
-    _write(root, "etc/systemd/system/chaosgpu-sim.service", _SIM_UNIT)
-    wanted = root / "etc/systemd/system/multi-user.target.wants/chaosgpu-sim.service"
-    wanted.symlink_to("/etc/systemd/system/chaosgpu-sim.service")
+    _write(root, "usr/libexec/simulated-gpus", _SIM_BOOT, 0o755)
+    _write(root, "etc/systemd/system/simulated-gpus.service", _SIM_UNIT)
+    wanted = root / "etc/systemd/system/multi-user.target.wants/simulated-gpus.service"
+    wanted.symlink_to("/etc/systemd/system/simulated-gpus.service")
     _write(root, "etc/systemd/system/triton.service", triton.unit(say))
     # Services, logins and sudo all find the simulated GPUs, as they would find real ones.
     _write(root, "etc/systemd/system.conf.d/50-simulated-gpus.conf", f"[Manager]\nDefaultEnvironment={_VARIABLE}\n")

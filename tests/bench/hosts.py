@@ -16,7 +16,7 @@ from typing import Any
 from bench import files, groups, network, nspawn, ssh
 from bench.base import base
 from bench.leftovers import clean, only_one, sweep
-from bench.plan import ROOT, BenchFailed, BenchPlan, HostPlan, me, read_identity
+from bench.plan import BENCHES, ROOT, BenchFailed, BenchPlan, HostPlan, me, read_identity
 from bench.triton import binds
 
 from chaosgpu.sim import build
@@ -24,7 +24,6 @@ from chaosgpu.sim.instance import Instance
 
 __all__ = ["BENCHES", "Bench", "Host"]
 
-BENCHES = ROOT / ".chaosgpu" / "bench"
 _SSH_S = 60.0
 _DOWN_S = 30.0
 _POLL_S = 0.02

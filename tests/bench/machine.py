@@ -3,10 +3,15 @@
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+from bench import nspawn
 from bench.groups import folders
-from bench.plan import BenchFailed
+from bench.plan import BENCHES, BenchFailed
+from bench.sources import debian_mirror
 
 __all__ = ["why_not"]
 
@@ -33,7 +38,21 @@ def why_not() -> str | None:
     if missing:
         return f"Test hosts need more programs: apt-get install {' '.join(missing)}"
     try:
-        folders("chaosgpu-bench")
+        group = folders("chaosgpu-bench")[0].parent
+        if not os.access(group, os.W_OK):
+            return f"Test hosts need to make cgroups, and {group} cannot be written: this container is not privileged."
+        debian_mirror()
+        _try_overlay()
     except BenchFailed as error:
         return str(error)
     return None
+
+
+def _try_overlay() -> None:
+    """Mount an overlay where the hosts' would be; BenchFailed where that cannot be done."""
+    BENCHES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=BENCHES) as probe:
+        lower = Path(probe) / "lower"
+        lower.mkdir()
+        root = nspawn.mount((str(lower),), Path(probe))
+        subprocess.run(["umount", str(root)], check=True, timeout=20)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from chaosgpu.agent.process import Identity, alive, identity
 
-__all__ = ["ROOT", "BenchFailed", "BenchPlan", "HostPlan", "me", "read_identity", "write_json"]
+__all__ = ["BENCHES", "ROOT", "BenchFailed", "BenchPlan", "HostPlan", "me", "read_identity", "write_json"]
 
 ROOT = Path(__file__).resolve().parents[2]
+BENCHES = ROOT / ".chaosgpu" / "bench"
 # The bench has its network for itself, so this subnet is free by construction.
 _NETWORK = "10.77.0"
 _FIRST = 11

@@ -17,8 +17,8 @@ REPOSITORY = "/srv/triton/repository"
 _UNIT = """\
 [Unit]
 Description=Triton Inference Server
-Wants=chaosgpu-sim.service
-After=network.target chaosgpu-sim.service
+Wants=simulated-gpus.service
+After=network.target simulated-gpus.service
 
 [Service]
 StateDirectory=triton
