@@ -16,7 +16,9 @@ from chaosgpu.errors import ChaosGpuError
 __all__ = ["main"]
 
 # One line a subcommand: modules of this package, in the order of `--help`. One that is not installed is left out.
-_SUBCOMMANDS: tuple[str, ...] = ("lab", "sim", "lint", "runs", "doctor", "agent")
+_SUBCOMMANDS: tuple[str, ...] = (
+    "lab", "sim", "lint", "runs", "leases", "halt", "resume", "recover", "doctor", "agent",
+)  # fmt: skip
 
 USAGE = 2
 INTERRUPTED = 130

@@ -78,7 +78,7 @@ def _show(past: "Past", *, as_json: bool) -> int:
     for lease in past.leases:
         _write_lease(lease, None if host is None else host.get(lease.lease))
     if host is None:
-        _write("host      cannot say what is still in force: `chaosgpu agent list`, `chaosgpu agent undo --all`")
+        _write("host      cannot say what is still in force: `chaosgpu leases`, `chaosgpu recover`")
     _write(f"ledger    {past.lines} lines, {'the chain holds' if not past.problems else 'THE CHAIN DOES NOT HOLD'}")
     for problem in past.problems:
         _write(f"          {problem}")
@@ -92,7 +92,11 @@ def _write_lease(lease: "PastLease", on_host: str | None) -> None:
 
     _write(f"lease     {lease.lease}  {lease.fault} on {lease.host}: {lease.state}")
     if lease.observed:
-        left = "" if lease.expires_in_s is None else f" (the host would have ended it after {lease.expires_in_s:.0f} s)"
+        left = "" if lease.expires_in_s is None else f" (the host would have ended it after {lease.expires_in_s:.0f} s"
+        if left:
+            longest = lease.max_duration_s or 0.0
+            renewed = longest > (lease.expires_in_s or 0.0) + 1.0
+            left += f" without this run, at the latest after {longest:.0f} s)" if renewed else ")"
         _write(f"          observed {brief(lease.observed)}{left}")
     if lease.restored:
         _write(f"          restored {brief(lease.restored)}")

@@ -43,7 +43,7 @@ def close(session: Session, journal: Journal | None) -> None:
     run = session.run
     sweep_failed = None
     if run is not None:
-        run.closing.set()
+        run.close()
         sweep_failed = _sweep(run)
         _after(session, run)
         _keep_journal(session, journal)
@@ -73,6 +73,7 @@ def release(session: Session, journal: Journal | None) -> None:
             journal.update(redact(clean))
         _keep_journal(session, journal)
     deactivate()
+    session.end()
     session.held.close()
     session.signals.restore()
     logger.removeFilter(session.log_filter)

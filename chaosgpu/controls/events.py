@@ -95,7 +95,7 @@ class GuardEvents(RunEventHandler):
         """From here on a signal is only recorded and no fault is put in."""
         self._session.signals.phase = Phase.CLOSING
         if self._session.run is not None:
-            self._session.run.closing.set()
+            self._session.run.close()
 
     def finish(self, journal: MutableMapping[str, object]) -> None:
         """Be the last net, and write the journal's last form to the run directory."""

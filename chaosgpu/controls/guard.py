@@ -85,7 +85,7 @@ def before_activity_control(context: Mapping[str, object], experiment: Mapping[s
     session = _Guarded.session
     if session is None or not any(item is context for item in resolved(experiment, "method")):
         return
-    reason = session.why_stop()
+    reason = session.why_stop_here()
     if reason is not None:
         raise InterruptExecution(f"The method is stopped: {reason}")
 

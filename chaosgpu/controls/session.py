@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from chaoslib.types import Configuration, Secrets
 from chaosgpu.controls.checks import declared_actions, why_refused
 from chaosgpu.controls.hits import Hit, processes_line, what_is_hit
 from chaosgpu.controls.known_secrets import LogRedaction
+from chaosgpu.controls.progress import Pulse
 from chaosgpu.controls.signals import Phase, StopSignals
+from chaosgpu.controls.watch import Watch
 from chaosgpu.errors import AgentFailed, ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.ask import ask
 from chaosgpu.fleet.redaction import redact
@@ -28,7 +31,7 @@ from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run, activate
 from chaosgpu.lease.undo import undo_run
 from chaosgpu.lease.verdict import Judgement
-from chaosgpu.lease.verify import still_in_force
+from chaosgpu.lease.verify import look
 
 __all__ = ["Session"]
 
@@ -36,8 +39,11 @@ logger = logging.getLogger("chaostoolkit")
 
 _ASK_S = 30.0
 _UNDO_S = 60.0
-# One question costs the host some 0.1 s.
-_LOOK_EVERY_S = 5.0
+# One question costs the host some 0.1 s. A lease whose time may be over is asked for sooner.
+_LOOK_EVERY_S = 3.0
+_LOOK_IDLE_S = 10.0
+_LOOK_AGAIN_S = 0.5
+_LOOK_FOR_S = 15.0
 
 
 @dataclass(eq=False)
@@ -57,6 +63,8 @@ class Session:
     # Why the guard itself stopped the method.
     stopped: str | None = None
     looked_s: float = 0.0
+    # Whether the main thread knows of `stopped`: it must not be interrupted while it is already stopping.
+    main_knows: bool = False
     judgement: Judgement | None = None
     log_filter: LogRedaction = field(default_factory=LogRedaction)
     # Released when the run is over: the run's kernel lock.
@@ -64,6 +72,9 @@ class Session:
 
     def __post_init__(self) -> None:
         self.signals = StopSignals(self.on_stop)
+        self._looking = threading.RLock()
+        self.watch: Watch | None = None
+        self.pulse: Pulse | None = None
 
     def prepare(self) -> None:
         """Make the run, check what must be true, and say what will be hit; the reason against it is kept."""
@@ -76,8 +87,18 @@ class Session:
             self.refused = str(error)
         if self.refused is not None and self.run is not None:
             # Should the interruption not come, as where the control is limited to one scope: no fault all the same.
-            self.run.closing.set()
+            self.run.close()
+        elif self.run is not None:
+            self.watch, self.pulse = Watch(self.run, self.look_and_stop), Pulse(self.run)
         self.ready = True
+
+    def end(self) -> None:
+        """End the guard's threads and the renewal."""
+        for thread in (self.watch, self.pulse):
+            if thread is not None:
+                thread.end()
+        if self.run is not None:
+            self.run.renewal.close()
 
     def _open_run(self) -> None:
         """Make the run directory and write what is planned before anything else happens."""
@@ -116,7 +137,7 @@ class Session:
         if isinstance(halted, dict):
             return (
                 f"{LOCAL} is halted by {halted.get('by')}: {halted.get('reason')}. "
-                "When that is settled: chaosgpu agent resume --reason '…'."
+                "When that is settled: chaosgpu resume --reason '…'."
             )
         try:
             facts: JsonObject = ask(LOCAL, "facts", {}, _ASK_S)
@@ -150,21 +171,47 @@ class Session:
             name = f"{gpu.get('uuid', hit.gpu)} ({gpu.get('name', 'a GPU that the driver does not list')})"
             logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
 
-    def why_stop(self) -> str | None:
-        """Say why the method must not go on: a fault that should be in force is not.
+    def why_stop_here(self) -> str | None:
+        """Say to the main thread why the method must not go on."""
+        with self._looking:
+            reason = self.stopped or self._look()
+            self.main_knows = self.main_knows or reason is not None
+            return reason
 
-        The host is asked when the time of a fault is over, and otherwise now and then.
+    def look_and_stop(self) -> None:
+        """Look from the guard's own thread; undo first, then get the main thread out of whatever it does."""
+        with self._looking:
+            reason = None if self.stopped else self._look()
+        run = self.run
+        if reason is None or run is None:
+            return
+        logger.error("The method is stopped, undoing now: %s", reason)
+        run.close()
+        self._undo("fault ended")
+        with self._looking:
+            if not self.main_knows:
+                self.main_knows = True
+                self.signals.stop()
+
+    def _look(self) -> str | None:
+        """Say why the method must not go on: a fault that should be in force is not, or the host was halted.
+
+        The host is asked when the time of a fault may be over, and otherwise now and then.
         """
         run = self.run
         if run is None or self.signals.phase is not Phase.PLAYING or run.closing.is_set():
             return None
+        expected = [lease for lease in run.book.all() if lease.in_force]
+        due_s = min((lease.expires_at_s for lease in expected), default=math.inf)
         now_s = self.names.monotonic()
-        due_s = min((lease.expires_at_s for lease in run.book.all() if lease.in_force), default=math.inf)
-        if now_s < min(due_s, self.looked_s + _LOOK_EVERY_S):
+        next_s = self.looked_s + (_LOOK_EVERY_S if expected else _LOOK_IDLE_S)
+        if now_s < max(self.looked_s + _LOOK_AGAIN_S, min(due_s, next_s)):
             return None
-        self.looked_s = now_s
-        for lease in still_in_force(run, _ASK_S, verify=False):
+        found = look(run, {LOCAL, *(lease.host for lease in expected)}, _LOOK_FOR_S)
+        self.looked_s = self.names.monotonic()
+        for lease in found.missing:
             self.stopped = f"{lease.fault} on {lease.host} was not in force to the end: {lease.ended_early}"
+        self.stopped = found.halted or self.stopped
         return self.stopped
 
     def on_stop(self, name: str, phase: Phase) -> None:
@@ -173,16 +220,22 @@ class Session:
         run = self.run
         if run is None:
             return
-        run.closing.set()
+        run.close()
         if self.judgement is not None:
             return
         run.note("signal", name=name, phase=phase.value)
         if phase is not Phase.PLAYING or not run.book.open():
             return
+        self._undo(f"signal {name}")
+
+    def _undo(self, by: str) -> None:
+        """Undo the run from a thread of the guard's own."""
+        if self.run is None:
+            return
         try:
-            undo_run(run, LOCAL, _UNDO_S, f"signal {name}")
+            undo_run(self.run, LOCAL, _UNDO_S, by)
         except ChaosGpuError as error:
-            logger.error("The undo after %s failed, the rollbacks and the last sweep try again: %s", name, error)  # noqa: TRY400 (a sentence for operators)
+            logger.error("The undo after %s failed, the rollbacks and the last sweep try again: %s", by, error)  # noqa: TRY400 (a sentence for operators)
 
     def note(self, entry_type: str, **entry: JsonValue) -> None:
         """Write to the ledger, if there is a run."""

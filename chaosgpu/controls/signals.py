@@ -36,6 +36,7 @@ class StopSignals:
         self.phase = Phase.STARTING
         self.received: list[str] = []
         self._on_stop = on_stop
+        self._own = False
         # Its put may be called from a signal handler, unlike that of Event or Queue.
         self._arrived: SimpleQueue[tuple[str, Phase] | None] = SimpleQueue()
         self._settled = threading.Event()
@@ -48,6 +49,15 @@ class StopSignals:
         for one in STOP_SIGNALS:
             if signal.getsignal(one) is not signal.SIG_IGN:
                 self._previous[one] = signal.signal(one, self._handle)
+
+    def stop(self) -> None:
+        """Stop the run from another thread as a signal does, without one having been received."""
+        installed = next(iter(self._previous), None)
+        main = threading.main_thread().ident
+        self._settled.set()  # whoever calls this has undone already
+        if installed is not None and main is not None:
+            self._own = True
+            signal.pthread_kill(main, installed)
 
     def restore(self) -> None:
         """Give the signals back and end the thread."""
@@ -64,6 +74,11 @@ class StopSignals:
         A later one is only recorded until the undo has been done; after that it gets us out of a wait for an
         activity that hangs.
         """
+        if self._own:
+            self._own = False
+            if self.phase is Phase.PLAYING:
+                raise SystemExit(_STOP_AND_ROLL_BACK)
+            return
         name = signal.Signals(number).name
         first = not self.received
         self.received.append(name)

@@ -14,7 +14,7 @@ from chaosgpu.fleet.transports import Reply, Transport
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.fleet.values import JsonObject, seconds, whole_object
 
-__all__ = ["PROTOCOL", "ask", "ask_raw", "operator", "use_transport"]
+__all__ = ["PROTOCOL", "ask", "ask_raw", "command_of", "operator", "use_transport"]
 
 PROTOCOL = 1
 _TAIL_BYTES = 600
@@ -47,6 +47,11 @@ def operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a uid without a name, as in a container
         return f"uid {os.getuid()}"
+
+
+def command_of(host: str) -> tuple[str, ...] | None:
+    """Return the command that starts the agent of `host` from another process too; None where there is none."""
+    return _Chosen.transport.command_of(host)
 
 
 def ask(hosts: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObject:

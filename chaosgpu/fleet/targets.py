@@ -3,10 +3,15 @@
 
 from chaosgpu.errors import BadArgument
 
-__all__ = ["LOCAL", "one_host"]
+__all__ = ["LOCAL", "known_hosts", "one_host"]
 
 LOCAL = "localhost"
 _LOCAL_NAMES = frozenset({LOCAL, "local"})
+
+
+def known_hosts() -> tuple[str, ...]:
+    """Return every host that may hold a lease of ours."""
+    return (LOCAL,)
 
 
 def one_host(hosts: object) -> str:

@@ -16,20 +16,23 @@ from chaosgpu.errors import (
     Refused,
     Unreachable,
 )
-from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.ask import ask, command_of, operator
 from chaosgpu.fleet.targets import one_host
 from chaosgpu.fleet.values import JsonMapping, JsonObject, number, optional_text, seconds, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import active_line
+from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
 from chaosgpu.lease.undo import undo_one
 
-__all__ = ["MARGIN_S", "apply_fault"]
+__all__ = ["MARGIN_S", "TTL_S", "apply_fault"]
 
 logger = logging.getLogger("chaostoolkit")
 
 # The host ends a lease this long after its duration: time for our own undo to come first.
 MARGIN_S = 10.0
+# A lease that may last longer than this is renewed, and ends this long after the last sign of progress of the run.
+TTL_S = 30.0
 _UNDO_S = 30.0
 
 
@@ -42,13 +45,17 @@ class _Order:
     fault: str
     params: JsonObject
     ttl_s: float
+    longest_s: float
+    # None: it is not renewed, and ends when its time is over.
+    way: Way | None
     timeout_s: float
 
 
 def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:
     """Put a fault in on a host, see it verified there, and return {"host","lease","fault","observed","expires_in_s"}.
 
-    Without renewal the lease ends on the host MARGIN_S after `duration_s`, whatever happens here.
+    The lease ends on the host MARGIN_S after `duration_s`, whatever happens here, and TTL_S after the run was last
+    seen alive, where that is sooner.
     Raises NoGuard, BadArgument, Refused, FaultUnverified, AgentFailed, Unreachable, LedgerBroken; whichever it is,
     the fault is not in force afterwards as far as the host could be asked, and the run's verdict counts it.
     """
@@ -58,15 +65,30 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
         _stop_unguarded()
         raise
     host = one_host(hosts)
-    ttl_s = seconds("duration_s", duration_s) + MARGIN_S
-    order = _Order(run.names.lease(), host, fault, dict(params), ttl_s, seconds("timeout_s", timeout_s))
+    longest_s = seconds("duration_s", duration_s) + MARGIN_S
+    deadline_s = seconds("timeout_s", timeout_s)
+    way = _way(run, host, longest_s)
+    ttl_s = longest_s if way is None else way.ttl_s
+    order = _Order(run.names.lease(), host, fault, dict(params), ttl_s, longest_s, way, deadline_s)
     if run.closing.is_set():
         raise Refused(f"{fault} was not put in on {host}: the run is being stopped or rolled back.")
     run.ledger.append(
-        "lease.reserved", lease=order.lease, host=host, fault=fault, params=order.params, ttl_s=order.ttl_s
+        "lease.reserved",
+        lease=order.lease,
+        host=host,
+        fault=fault,
+        params=order.params,
+        ttl_s=order.ttl_s,
+        max_duration_s=order.longest_s,
     )
     run.book.put(Lease(order.lease, host, fault, "reserved"))
     return _record(run, order, _send(run, order))
+
+
+def _way(run: Run, host: str, longest_s: float) -> Way | None:
+    """Say how the lease is renewed; None where its time is shorter than a TTL, or where only we can reach the agent."""
+    command = command_of(host) if longest_s > TTL_S else None
+    return None if command is None else Way(run.id, command, operator(), TTL_S)
 
 
 def _send(run: Run, order: _Order) -> JsonObject:
@@ -76,12 +98,15 @@ def _send(run: Run, order: _Order) -> JsonObject:
         "fault": order.fault,
         "params": order.params,
         "ttl_s": order.ttl_s,
-        "max_duration_s": order.ttl_s,
+        "max_duration_s": order.longest_s,
         "run": run.id,
     }
     try:
+        if order.way is not None:
+            run.renewal.hold(order.lease, order.way)
         return ask(order.host, "apply", request, order.timeout_s)
     except (Refused, BadArgument) as error:
+        run.renewal.drop(order.lease)
         run.book.change(order.lease, state="refused", reason=str(error))
         run.note("lease.refused", lease=order.lease, host=order.host, fault=order.fault, reason=str(error))
         raise
@@ -136,7 +161,7 @@ def _record(run: Run, order: _Order, answer: JsonObject) -> JsonObject:
         run.lacks(str(error))
         undo_one(run, lease, _UNDO_S, "record broken")
         raise LedgerBroken(f"{error} {_where(run, order)}") from error
-    logger.info(active_line(lease, expires_in_s))
+    logger.info(active_line(lease, expires_in_s, None if order.way is None else order.longest_s))
     return {
         "host": lease.host,
         "lease": lease.lease,
@@ -164,7 +189,7 @@ def _where(run: Run, order: _Order) -> str:
     """Say where the lease is now."""
     lease = run.book.get(order.lease)
     if lease is not None and lease.open:
-        return f"It is not known whether {order.lease} is in force: the host ends it within {order.ttl_s:.0f} s."
+        return f"It is not known whether {order.lease} is in force: the host ends it within {order.longest_s:.0f} s."
     return f"The host was asked about {order.lease}: nothing of it is in force."
 
 

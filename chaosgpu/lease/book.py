@@ -31,6 +31,10 @@ class Lease:
     was_active: bool = False
     # Why it left `active` before its undo was due: the deadline, a halt, a dead holder, or not verified again.
     ended_early: str | None = None
+    # How often it was renewed, how often when that was last written down, and when that was.
+    renewals: int = 0
+    renewals_told: int = 0
+    told_at_s: float = -math.inf
     unverified: bool = False
     # The agent was asked to undo it on purpose: it is not expected to be in force any more.
     undo_due: bool = False

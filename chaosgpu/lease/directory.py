@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,11 +17,13 @@ from chaosgpu.errors import LedgerBroken
 from chaosgpu.fleet.redaction import redact
 from chaosgpu.fleet.values import JsonValue
 
-__all__ = ["alive", "create", "every_run", "home", "keep_alive", "plain", "write_json"]
+__all__ = ["alive", "alive_by_name", "create", "every_run", "home", "keep_alive", "plain", "write_json"]
 
 _PRIVATE = 0o700
 _LOCK = "alive.lock"
 _LATEST = "latest"
+# In the kernel's own namespace, not in a folder: nothing of it can stay behind.
+_NAME = "\0chaosgpu-run-"
 
 
 def home() -> Path:
@@ -83,13 +86,33 @@ def plain(value: object) -> JsonValue:
 
 @contextlib.contextmanager
 def keep_alive(directory: Path) -> Iterator[None]:
-    """Hold the run's kernel lock: it goes with the process, however that ends."""
+    """Hold the run's kernel lock and its name in the kernel: they go with the process, however that ends."""
     file = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        with _named(directory.name):
+            yield
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def _named(run: str) -> Iterator[None]:
+    """Bind a socket of the run's name: so it is known to live also where its directory is in another folder."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        with contextlib.suppress(OSError):  # somebody else's socket of that name: the lock says the same
+            name.bind(_NAME + run)
+        yield
+
+
+def alive_by_name(run: str) -> bool:
+    """Tell whether the controller of this run still runs on this machine, wherever its directory is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        try:
+            name.connect(_NAME + run)
+        except OSError:
+            return False
+    return True
 
 
 def alive(directory: Path) -> bool:

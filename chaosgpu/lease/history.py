@@ -28,6 +28,9 @@ class PastLease:
     observed: JsonObject = field(default_factory=dict)
     restored: JsonObject = field(default_factory=dict)
     expires_in_s: float | None = None
+    # The end that no renewal moves; None in records that do not say it.
+    max_duration_s: float | None = None
+    was_active: bool = False
     reason: str | None = None
 
     @property
@@ -46,6 +49,8 @@ class Past:
     verdict: Verdict | None
     reason: str
     lost: bool
+    # Whether the ledger has its last line.
+    ended: bool
     leases: tuple[PastLease, ...]
     problems: tuple[str, ...]
     lines: int
@@ -80,7 +85,9 @@ def load(directory: Path) -> Past:
         lines, torn = read_lines(directory / "ledger.jsonl")
     except LedgerBroken as error:
         verdict = None if alive(directory) else Verdict.INCONCLUSIVE
-        return Past(directory, "", "", verdict, str(error), lost=False, leases=(), problems=(str(error),), lines=0)
+        return Past(
+            directory, "", "", verdict, str(error), lost=False, ended=False, leases=(), problems=(str(error),), lines=0
+        )
     entries = [entry for line in lines if (entry := parse(line)) is not None]
     problems = verify_chain(lines)
     if torn:
@@ -95,7 +102,8 @@ def load(directory: Path) -> Past:
         started=str(planned.get("at", "")),
         verdict=verdict,
         reason=reason,
-        lost=finished is None and not living,
+        lost=not living if finished is None else finished.get("lost") is True,
+        ended=finished is not None,
         leases=tuple(_leases(entries)),
         problems=tuple(problems),
         lines=len(lines),
@@ -124,11 +132,16 @@ def _leases(entries: list[JsonObject]) -> list[PastLease]:
         lease.fault = str(entry.get("fault") or lease.fault)
         lease.host = str(entry.get("host") or lease.host)
         state = kind.removeprefix("lease.")
-        lease.state = "never" if entry.get("never_in_force") else state
-        observed, restored, left = entry.get("observed"), entry.get("restored"), entry.get("expires_in_s")
+        if state != "renewed":
+            lease.state = "never" if entry.get("never_in_force") else state
+        lease.was_active = lease.was_active or state == "active"
+        observed, restored = entry.get("observed"), entry.get("restored")
+        left = None if state == "renewed" else entry.get("expires_in_s")
         lease.observed = observed if isinstance(observed, dict) else lease.observed
         lease.restored = restored if isinstance(restored, dict) else lease.restored
         lease.expires_in_s = float(left) if isinstance(left, (int, float)) else lease.expires_in_s
+        longest = entry.get("max_duration_s")
+        lease.max_duration_s = float(longest) if isinstance(longest, (int, float)) else lease.max_duration_s
         reason = entry.get("reason")
         lease.reason = reason if isinstance(reason, str) else lease.reason
     return list(found.values())

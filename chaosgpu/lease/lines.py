@@ -27,10 +27,15 @@ def brief(values: JsonMapping) -> str:
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 
-def active_line(lease: Lease, expires_in_s: float | None) -> str:
-    """Say that a fault is in force, what was observed, and when the host ends it by itself."""
+def active_line(lease: Lease, expires_in_s: float | None, longest_s: float | None) -> str:
+    """Say that a fault is in force, what was observed, and when the host ends it by itself.
+
+    `longest_s` is the end of a lease that is renewed; None of one that is not.
+    """
     seen = brief(lease.observed) or "as recorded"
     countdown = "" if expires_in_s is None else f"; ends by itself in {expires_in_s:.0f} s"
+    if countdown and longest_s is not None:
+        countdown += f" without this run, at the latest in {longest_s:.0f} s"
     return f"FAULT {lease.fault} is active on {lease.host}: {seen}{countdown} ({lease.lease})"
 
 

@@ -22,7 +22,7 @@ def undo_everything(hosts: str, timeout_s: float) -> JsonObject:
     run = current_run()
     host = one_host(hosts)
     deadline_s = seconds("timeout_s", timeout_s)
-    run.closing.set()
+    run.close()
     leases = undo_run(run, host, deadline_s, "rollback")
     _refuse_open(leases)
     return {

@@ -11,6 +11,7 @@ from chaosgpu.fleet.values import JsonValue
 from chaosgpu.lease.book import Book
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
+from chaosgpu.lease.renewal import Renewal
 
 __all__ = ["Run", "activate", "current_run", "deactivate"]
 
@@ -30,6 +31,14 @@ class Run:
     closing: threading.Event = field(default_factory=threading.Event)
     # What the record lacks, because the disk did not take it while something had to be undone all the same.
     gaps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.renewal = Renewal(self.directory / "renewer.log")
+
+    def close(self) -> None:
+        """From now on no fault is put in and no lease renewed."""
+        self.closing.set()
+        self.renewal.stop()
 
     def note(self, entry_type: str, **entry: JsonValue) -> bool:
         """Write to the ledger what must not stop us: undo goes on without a record, and the record says less."""

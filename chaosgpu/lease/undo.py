@@ -11,6 +11,7 @@ from chaosgpu.fleet.ask import ask
 from chaosgpu.fleet.values import JsonObject, JsonValue, objects, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import ended_how, undo_line
+from chaosgpu.lease.renewed import last_renewal
 from chaosgpu.lease.run import Run
 
 __all__ = ["undo_leases", "undo_one", "undo_run"]
@@ -58,6 +59,8 @@ def undo_one(run: Run, lease: Lease, timeout_s: float, by: str, *, intend: bool 
 def _intend(run: Run, leases: Iterable[Lease], by: str) -> None:
     """Write the intent first; a full disk does not keep a fault in force."""
     for lease in leases:
+        run.renewal.drop(lease.lease)
+        last_renewal(run, lease)
         run.note("lease.reverting", lease=lease.lease, host=lease.host, fault=lease.fault, by=by)
         run.book.change(lease.lease, undo_due=True)
 

@@ -2,6 +2,7 @@
 """Look again whether every fault of the run is still in force: a slow controller must not judge a run without one."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.ask import ask
@@ -10,21 +11,59 @@ from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import ended_how
 from chaosgpu.lease.run import Run
 
-__all__ = ["still_in_force"]
+__all__ = ["Look", "look", "still_in_force"]
 
 
-def still_in_force(run: Run, timeout_s: float, *, verify: bool = True) -> list[Lease]:
-    """Verify each lease that should be in force and return those that are not; they are marked `ended_early`.
+@dataclass(frozen=True)
+class Look:
+    """What a host said without being asked to verify: leases that have ended, and who halted it."""
 
-    Without `verify` the host is only asked for the state of each, which costs it no driver call.
-    """
-    expected = [lease for lease in run.book.all() if lease.in_force and lease.ended_early is None]
+    missing: tuple[Lease, ...]
+    halted: str | None
+
+
+def look(run: Run, hosts: Iterable[str], timeout_s: float) -> Look:
+    """Ask hosts how the leases of the run stand; a host that gives no answer twice has none in force."""
+    missing: list[Lease] = []
+    halted = None
+    for host in hosts:
+        there = [lease for lease in _expected(run) if lease.host == host]
+        try:
+            answer = _asked_twice(run, host, timeout_s)
+            missing += _missing(run, there, objects(answer, "leases"), verify=False)
+            halted = halted or _halted(host, answer)
+        except ChaosGpuError as error:
+            missing += [_mark(run, lease, f"it could not be asked for: {error}") for lease in there]
+    return Look(tuple(missing), halted)
+
+
+def _asked_twice(run: Run, host: str, timeout_s: float) -> JsonObject:
+    """Ask again after a failure: one process that could not be started must not end a drill."""
+    try:
+        return ask(host, "list", {"run": run.id}, timeout_s)
+    except ChaosGpuError:
+        return ask(host, "list", {"run": run.id}, timeout_s)
+
+
+def _halted(host: str, answer: JsonObject) -> str | None:
+    """Say who halted a host and why."""
+    by = answer.get("halted")
+    return f"{host} was halted by {by.get('by')}: {by.get('reason')}" if isinstance(by, dict) else None
+
+
+def _expected(run: Run) -> list[Lease]:
+    return [lease for lease in run.book.all() if lease.in_force and lease.ended_early is None]
+
+
+def still_in_force(run: Run, timeout_s: float) -> list[Lease]:
+    """Verify each lease that should be in force and return those that are not; they are marked `ended_early`."""
+    expected = _expected(run)
     missing: list[Lease] = []
     for host in sorted({lease.host for lease in expected}):
         there = [lease for lease in expected if lease.host == host]
         try:
-            said = objects(ask(host, "list", {"run": run.id, "verify": verify}, timeout_s), "leases")
-            missing += _missing(run, there, said, verify=verify)
+            said = objects(ask(host, "list", {"run": run.id, "verify": True}, timeout_s), "leases")
+            missing += _missing(run, there, said, verify=True)
         except ChaosGpuError as error:
             missing += [_mark(run, lease, f"it could not be verified again: {error}") for lease in there]
     return missing
@@ -35,6 +74,9 @@ def _missing(run: Run, leases: Iterable[Lease], said: Iterable[JsonObject], *, v
     by_name = {text(entry, "lease"): entry for entry in said}
     found: list[Lease] = []
     for lease in leases:
+        now = run.book.get(lease.lease)
+        if now is None or not now.in_force:
+            continue  # its undo was asked for while the host answered
         entry = by_name.get(lease.lease)
         why = _why_not(entry, verify=verify)
         if why is not None:

@@ -19,5 +19,8 @@ class Reply:
 class Transport(Protocol):
     """A way to an agent."""
 
+    def command_of(self, host: str) -> tuple[str, ...] | None:
+        """Return the command that, with a verb behind it, reaches the agent from any process; None if none does."""
+
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Hand one document to the agent's verb and wait for the answer; raise Unreachable if none can come."""

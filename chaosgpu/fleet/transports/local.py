@@ -41,6 +41,10 @@ class LocalTransport:
         self._command = tuple(command)
         self._start = start
 
+    def command_of(self, host: str) -> tuple[str, ...] | None:  # noqa: ARG002 (the seam)
+        """Return the agent's command."""
+        return self._command
+
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Run the verb; at the deadline, and when we are interrupted, its whole process group is killed."""
         try:

@@ -19,6 +19,10 @@ class MemoryTransport:
         self._answer = answer
         self.asked: list[tuple[str, JsonObject]] = []
 
+    def command_of(self, host: str) -> tuple[str, ...] | None:  # noqa: ARG002 (the seam)
+        """Return None: a function cannot be reached from another process."""
+        return None
+
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:  # noqa: ARG002 (the seam)
         """Answer as a process would: one document, and exit status 1 beside an error."""
         request: JsonObject = json.loads(document)

@@ -85,7 +85,7 @@ def test_a_host_that_is_halted_refuses(tmp_path: Path) -> None:
     reason = _refused(play(tmp_path, experiment([python("break it", "break_it")])))
 
     assert "halted by tester: the night shift asked for it" in reason
-    assert "chaosgpu agent resume" in reason
+    assert "chaosgpu resume" in reason
 
 
 def test_an_agent_that_does_not_answer_refuses(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ class Host:
         self.types_at_apply: list[str] = []
         self.asked: list[str] = []
 
+    def command_of(self, host: str) -> tuple[str, ...] | None:
+        return MemoryTransport(self.answer).command_of(host)
+
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         reply = MemoryTransport(self.answer).carry(host, verb, document, timeout_s)
         return Reply(0, b"garbage", b"") if verb in self.breaks else reply

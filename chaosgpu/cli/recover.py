@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`chaosgpu recover`: bring the hosts of dead runs back, from the hosts' own records."""
+
+import argparse
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosgpu.lease.recover import Recovered
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Declare the subcommand and its arguments."""
+    parser = subparsers.add_parser(
+        "recover",
+        help="undo what a dead run left on its hosts, with or without its record here",
+        description="Undo what the hosts hold of a run whose controller is gone, and write the end into its ledger "
+        "where that is here. Without a name: every dead run of this folder (.chaosgpu/runs or $CHAOSGPU_RUNS).",
+        epilog="Exit code: 0 nothing of these runs is left, 2 refused or a wrong name, 5 a host is cut off or a lease "
+        "is stuck.",
+    )
+    parser.add_argument("name", nargs="?", metavar="RUN", help="the run's name, or the beginning of one of this folder")
+    parser.add_argument("--force", action="store_true", help="also if the run is alive, as one that hangs is")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    parser.add_argument("--timeout-s", type=float, default=90.0, metavar="SECONDS", help="for each host (default: 90)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recover, say what came of it, and return the exit code."""
+    from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.fleet.targets import known_hosts  # noqa: PLC0415 (likewise)
+    from chaosgpu.lease.directory import home  # noqa: PLC0415 (likewise)
+    from chaosgpu.lease.recover import dead_runs, named, open_on, recover  # noqa: PLC0415 (likewise)
+    from chaosgpu.lease.verdict import EXIT_CODES, Verdict  # noqa: PLC0415 (likewise)
+
+    # The undo speaks to the log of a run; here its outcome is printed below.
+    logging.getLogger("chaostoolkit").addHandler(logging.NullHandler())
+    hosts, runs = known_hosts(), home()
+    cut_off: dict[str, str] = {}
+    held: set[str] = set()
+    if args.name is not None:
+        chosen = [named(runs, args.name)]
+    else:
+        for host in hosts:
+            try:
+                held |= open_on(host, args.timeout_s)
+            except ChaosGpuError as error:
+                cut_off[host] = str(error)
+        chosen = [(path.name, path) for path in dead_runs(runs, held)]
+    found = [recover(name, path, hosts, args.timeout_s, force=args.force) for name, path in chosen]
+    others = sorted(held - {one.run for one in found})
+    if args.json:
+        document = {"runs": [_as_json(one) for one in found], "other_runs": others, "cut_off": cut_off}
+        _write(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        _tell(found, cut_off, others)
+    bad = bool(cut_off) or not all(one.whole for one in found)
+    return EXIT_CODES[Verdict.UNSAFE] if bad else 0
+
+
+def _tell(found: "list[Recovered]", cut_off: dict[str, str], others: list[str]) -> None:
+    """Print each run, each host that is cut off, and the runs that nobody may judge from here."""
+    from chaosgpu.fleet.everywhere import CUT_OFF  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.lease.lines import undo_line  # noqa: PLC0415 (likewise)
+
+    for one in found:
+        _write(f"{one.run}  {'nothing of it is left' if one.whole else 'NOT RECOVERED'}")
+        for lease in one.leases:
+            _write(f"  {undo_line(lease)}")
+        for host, why in one.cut_off.items():
+            _write(f"  {host}  {CUT_OFF}, nobody knows what is in force there: {why}")
+            _write(f"  {host}  what it holds ends there at its deadline; on the host itself: touch /run/chaosgpu/HALT")
+        for gap in one.gaps[:1]:
+            _write(f"  the record is incomplete: {gap}")
+        if one.verdict is not None:
+            _write(f"  its ledger now ends with the verdict {one.verdict}: {one.directory}")
+        elif one.directory is None:
+            _write("  there is no record of it here: the hosts' own records are the proof")
+    for host, why in cut_off.items():
+        _write(f"{host}  {CUT_OFF}, nobody knows what is in force there: {why}")
+    for name in others:
+        _write(f"{name}  holds something and is no dead run of this folder; if it is dead: recover {name}")
+    if not found and not cut_off and not others:
+        _write("no dead run has left anything")
+
+
+def _as_json(one: "Recovered") -> dict[str, object]:
+    """Return a run as JSON."""
+    leases = [
+        {key: getattr(lease, key) for key in ("lease", "host", "fault", "state", "restored", "reason")}
+        for lease in one.leases
+    ]
+    return {
+        "run": one.run,
+        "recovered": one.whole,
+        "leases": leases,
+        "cut_off": dict(one.cut_off),
+        "verdict": one.verdict,
+        "directory": None if one.directory is None else str(one.directory),
+        "gaps": list(one.gaps),
+    }
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

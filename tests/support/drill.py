@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drills with the real agent on a file: the control and the action for experiments, and the host beneath them.
+
+TEST_TTL_S and TEST_MARGIN_S shorten what takes half a minute; TEST_RENEWER names another renewer.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from support.agent_host import ENTRY, AgentHost
+from support.chaos import GUARD, TESTS, Chaos, experiment, python
+
+from chaosgpu.agent.process import Identity, identity, tagged
+from chaosgpu.fleet import ask
+from chaosgpu.fleet.transports.local import LocalTransport
+from chaosgpu.lease import apply, renewal
+
+CONTROL = {"name": "drill", "provider": {"type": "python", "module": "support.drill"}}
+
+
+def configure_control() -> None:
+    """Reach the real agent with the test's faults."""
+    ask._Chosen.transport = LocalTransport([sys.executable, str(ENTRY)])
+    apply.TTL_S = float(os.environ["TEST_TTL_S"])
+    apply.MARGIN_S = float(os.environ["TEST_MARGIN_S"])
+    if "TEST_RENEWER" in os.environ:
+        renewal.RENEWER = (sys.executable, os.environ["TEST_RENEWER"])
+
+
+def break_file(duration_s: float = 30, fault: str = "test.file.set", timeout_s: float = 20) -> dict[str, Any]:
+    """Change the text in the test's file, or lock it."""
+    path = os.environ["TEST_FILE"]
+    return apply.apply_fault(fault, {"path": path}, duration_s=duration_s, hosts="localhost", timeout_s=timeout_s)
+
+
+class Drill:
+    """A host and the `chaos run`s against it."""
+
+    def __init__(self, folder: Path, ttl_s: float = 1.5) -> None:
+        self.folder = folder
+        self.host = AgentHost(folder)
+        self.ttl_s = ttl_s
+        self.environment = {
+            "CHAOSGPU_AGENT_HOME": str(self.host.home),
+            "TEST_FILE": str(self.host.file),
+            "TEST_TTL_S": str(ttl_s),
+            "TEST_MARGIN_S": "10",
+            "PYTHONPATH": str(TESTS),
+        }
+        self.waiting = folder / "waiting"
+
+    def wait(self, seconds: float) -> dict[str, Any]:
+        return python("wait", "wait", seconds=seconds, mark=str(self.waiting))
+
+    def chaos(self, method: list[dict[str, Any]], folder: Path, **environment: str) -> Chaos:
+        content = experiment(method, controls=[CONTROL, GUARD])
+        return Chaos(folder, content, ignore=(), **(self.environment | environment))
+
+    def breaking(self, seconds: float, **environment: str) -> Chaos:
+        """Start a run that breaks the file and waits; return it when the fault is in force and it waits."""
+        method = [python("break it", "break_file", module="support.drill"), self.wait(seconds)]
+        chaos = self.chaos(method, self.folder, **environment)
+        chaos.wait_for(self.waiting, 30)
+        assert self.host.broken()
+        return chaos
+
+    def command(self, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the `chaosgpu` command against the same host."""
+        program = (
+            "import sys; from support.drill import configure_control; configure_control(); "
+            "from chaosgpu.cli.main import main; sys.exit(main())"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", program, *words],
+            cwd=folder or self.folder,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def renewer(self) -> Identity:
+        """Find the renewer of the one run; what it has just forked looks like it, and is younger."""
+        return min(self.renewers(), key=lambda who: who.start_time)
+
+    def renewers(self) -> list[Identity]:
+        """Find the renewers of this test's runs."""
+        return [who for who in tagged("CHAOSGPU_AGENT_HOME", str(self.host.home)) if b"renewer" in _command(who.pid)]
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Read the records of the host, without touching them."""
+        found = []
+        for path in sorted((self.host.home / "leases").iterdir()):
+            state = self.host.lease_folder(path.name).seen()
+            if state is not None:
+                found.append({"lease": path.name, **json.loads(json.dumps(state.to_json()))})
+        return found
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def who_is(pid: int) -> Identity:
+    """Name a process so that no other is meant."""
+    found = identity(pid)
+    assert found is not None
+    return found
