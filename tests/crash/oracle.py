@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left on the host, seen without the agent's own code: processes, claims, locks, records."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SLOT_BYTES = 16384
+HARMLESS_FILES = frozenset({"lock", "apply.lock", "keeper.lock", "keeper.log", "holder.log", "holder.json"})
+
+
+def processes(home: Path) -> dict[int, list[str]]:
+    """Return the command line of every process that carries the home in its environment, by pid."""
+    wanted = f"CHAOSGPU_AGENT_HOME={home}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            found[int(entry.name)] = words
+    return found
+
+
+def verb_of(words: Iterable[str]) -> str:
+    """Return the verb of one of our processes, empty where it is none."""
+    after = [word for word in words if word]
+    place = next((index for index, word in enumerate(after) if word.endswith("crash_agent.py")), None)
+    return after[place + 1] if place is not None and place + 1 < len(after) else ""
+
+
+def record(folder: Path) -> dict[str, Any] | None:
+    """Return the newest state in a lease's two slots; None where the lease never came to be."""
+    try:
+        raw = (folder / "state").read_bytes()
+    except FileNotFoundError:
+        return None
+    newest: tuple[int, dict[str, Any]] = (0, {"state": "unreadable"})
+    for slot in (raw[:SLOT_BYTES], raw[SLOT_BYTES:]):
+        head, _, rest = slot.partition(b"\n")
+        words = head.split(b" ")
+        if len(words) == 5 and words[2].isdigit() and words[3].isdigit() and int(words[2]) > newest[0]:
+            try:
+                newest = (int(words[2]), json.loads(rest[: int(words[3])]))
+            except ValueError:
+                continue  # torn: the other slot counts
+    return newest[1]
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether some process holds a lock on the file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def residue(home: Path, spared: Iterable[int] = ()) -> list[str]:
+    """Name what is left beside the fault itself; records of leases that ended cleanly are meant to stay."""
+    left = [f"claim {path.name}" for path in sorted(home.parent.glob("chaosgpu-claim-*"))]
+    alive = {pid: words for pid, words in processes(home).items() if pid not in set(spared)}
+    left += [f"process {pid}: {' '.join(words)}" for pid, words in alive.items()]
+    left += [f"lock {path}" for path in _locks(home) if is_locked(path)]
+    for folder in _leases(home):
+        state = record(folder)
+        if state is not None and state["state"] not in ("clean", "tombstone"):
+            left.append(f"lease {folder.name} is {state['state']}: {state.get('reason')}")
+    return left
+
+
+def litter(home: Path) -> list[str]:
+    """Name files that nobody will look at again: halves that a killed process was writing."""
+    known = HARMLESS_FILES | {"state", "undo"}
+    return [path.name for folder in _leases(home) for path in folder.iterdir() if path.name not in known]
+
+
+def _leases(home: Path) -> list[Path]:
+    folder = home / "leases"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def _locks(home: Path) -> list[Path]:
+    return [*home.parent.glob("*.lock"), *(path for folder in _leases(home) for path in folder.glob("*lock"))]

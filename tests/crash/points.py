@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strike one point: set up, kill there, let only the host act, and see what is left."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from crash import oracle, strace
+from crash.strace import Call
+from crash.world import SLOWER_S, TTL_S, World, kill
+
+from chaosgpu.agent.values import JsonObject
+
+BOUND_S = 5.0  # what may pass after the deadline (issue 3)
+_ENDS_WITHIN_S = 30.0
+_STEP_S = 0.01
+# Phase -> the verb that is struck; the keeper's own revert has none.
+VERBS = {
+    "apply": "apply", "renew": "renew", "undo": "undo", "undo alone": "undo", "verify": "list", "sweep": "sweep",
+    "halt": "halt",
+}  # fmt: skip
+KEEPER = "keeper"
+PHASES = (*VERBS, KEEPER)
+ALONE = ("undo alone", "sweep")  # the keeper was killed before
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where to kill: in which phase of which fault, in which process, at which call, and who dies with it."""
+
+    fault: str
+    phase: str
+    role: str
+    dies: str  # "process": it alone; "group": its process group too; "all": everything of ours on the host
+    call: Call
+
+    @property
+    def key(self) -> str:
+        """Its name in the results; the call by its name and its number since the marker."""
+        return f"{self.fault}/{self.phase}/{self.role}/{self.dies}/{self.call.name}#{self.call.number}"
+
+
+@dataclass(frozen=True)
+class Second:
+    """Where to kill the one who puts back: the keeper in its revert, or the sweep where there is no keeper."""
+
+    by_keeper: Call
+    by_sweep: Call
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found: whether the kill hit, at what, what was left in the end, and how late after the deadline."""
+
+    hit: bool
+    at: str = ""
+    residue: list[str] = field(default_factory=list)
+    litter: list[str] = field(default_factory=list)
+    late_s: float = 0.0
+    swept: bool = False
+
+
+class NotReadyError(Exception):
+    """The host did not come to where the phase begins: too busy for a lease this short."""
+
+
+def prepare(world: World, phase: str) -> JsonObject:
+    """Bring the host to where the phase begins; return what its verb is asked."""
+    world.renew()
+    if phase in ("apply", KEEPER):
+        return world.order()
+    answer = world.ask("apply", world.order(outlasts=True))
+    if answer.get("state") != "active":
+        raise NotReadyError(f"The host did not take {world.fault} before {phase}: {answer}")
+    if phase in ALONE:
+        for pid in world.pids("keep"):
+            kill(pid)
+    if phase == "sweep":
+        time.sleep(max(0.0, deadline_s(world) - now_s()))
+    asked: dict[str, JsonObject] = {
+        "renew": {"leases": [world.lease], "ttl_s": TTL_S},
+        "undo": {"lease": world.lease},
+        "undo alone": {"lease": world.lease},
+        "verify": {"run": "r1", "verify": True},
+        "sweep": {},
+        "halt": {"by": "ann", "reason": "pager"},
+    }
+    return {"protocol": 1, **asked[phase]}
+
+
+def trace(world: World, phase: str, role: str) -> list[Call]:
+    """Go through the phase unharmed and return every call that one of its processes made after the marker."""
+    out = world.folder / "trace"
+    request = prepare(world, phase)
+    world.plan(role, None, out)
+    _go(world, phase, request)
+    host_acts(world)
+    return strace.calls(out) if out.exists() else []
+
+
+def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
+    """Kill at the point, then let only the host act; with `then` kill also the one who puts it back."""
+    first, second = world.folder / "trace", world.folder / "trace-second"
+    try:
+        request = prepare(world, point.phase)
+    except NotReadyError:
+        host_acts(world)
+        return Outcome(hit=False)
+    world.plan(point.role, point.call, first)
+    if then is not None:
+        world.plan("keep-revert", then.by_keeper, second)
+    _go(world, point.phase, request, point.dies)
+    found = strace.hit(first, point.call)
+    both = found is not None and (then is None or _strike_again(world, then, second))
+    return replace(host_acts(world), hit=both, at="" if found is None else found.text[:160])
+
+
+def _strike_again(world: World, then: Second, out: Path) -> bool:
+    """Wait until the keeper was killed while it put back; where none does, have a sweep killed. Tell whether it hit."""
+    gone = wait_until(lambda: not world.pids("keep", *VERBS.values()), SLOWER_S + BOUND_S)
+    if not gone or not deadline_s(world):
+        return False
+    if out.exists():
+        return strace.hit(out, then.by_keeper) is not None
+    world.unplan()
+    world.plan("agent", then.by_sweep, out)
+    world.start("sweep", {"protocol": 1}).communicate(timeout=_ENDS_WITHIN_S)
+    return strace.hit(out, then.by_sweep) is not None
+
+
+def _go(world: World, phase: str, request: JsonObject, dies: str = "process") -> None:
+    if phase == KEEPER:
+        world.ask("apply", request)
+        wait_until(lambda: not world.pids("keep"), SLOWER_S + BOUND_S)
+        return
+    child = world.start(VERBS[phase], request)
+    child.communicate(timeout=_ENDS_WITHIN_S)
+    if dies == "group":
+        _end_group(child.pid)
+    elif dies == "all":
+        for pid in world.pids("keep", "hold", *VERBS.values()):
+            kill(pid)
+
+
+def _end_group(leader: int) -> None:
+    """Kill what is left of the struck process's group."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def host_acts(world: World) -> Outcome:
+    """Wait for the host: its keeper, and where none lives one sweep as its timer would; say what is left."""
+    swept, struck_s = False, now_s()
+    while True:
+        left = world.residue()
+        end_s = deadline_s(world) or struck_s
+        if not left:
+            late_s = max(0.0, now_s() - end_s)
+            return Outcome(hit=False, litter=oracle.litter(world.home), late_s=round(late_s, 3), swept=swept)
+        if now_s() > end_s + BOUND_S:
+            return Outcome(hit=False, residue=left, litter=oracle.litter(world.home), swept=swept)
+        if not swept and not world.pids("keep", *VERBS.values()):
+            world.ask("sweep", {"protocol": 1})
+            swept = True
+        time.sleep(_STEP_S)
+
+
+def deadline_s(world: World) -> float:
+    """Return the deadline in the lease's record; 0 where there is none."""
+    found = oracle.record(world.lease_folder)
+    return 0.0 if found is None else min(float(found.get("deadline_s", 0.0)), float(found.get("end_s", 0.0)))
+
+
+def now_s() -> float:
+    """Return CLOCK_BOOTTIME."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wait_until(true: Callable[[], bool], within_s: float) -> bool:
+    """Wait until it is true, or the time is over."""
+    end_s = time.monotonic() + within_s
+    while not true() and time.monotonic() < end_s:
+        time.sleep(_STEP_S)
+    return true()

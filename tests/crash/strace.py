@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What strace is asked, and what it says: the calls that change something, and whether a planned kill really hit."""
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from crash.crash_agent import MARKER
+
+# Closing is left out on purpose: a killed process closes everything, so a kill before it and after it are the same.
+CHANGING = (
+    "open", "openat", "creat", "write", "pwrite64", "writev", "sendto", "sendmsg", "fsync", "fdatasync", "rename",
+    "renameat", "renameat2", "unlink", "unlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat",
+    "rmdir", "fallocate", "ftruncate", "truncate", "chmod", "fchmod", "utimensat", "msync", "ioctl", "flock", "fcntl",
+    "fork", "vfork", "clone", "clone3", "execve", "setsid", "kill", "tgkill", "pidfd_send_signal", "exit_group",
+)  # fmt: skip
+_MARKS = ("access", "faccessat", "faccessat2")
+PAUSES = ("clock_nanosleep", "nanosleep")
+_LINE = re.compile(r"([a-z_0-9]+)\((.*)")
+_HARMLESS = {
+    "open": lambda text: not re.search(r"O_(CREAT|WRONLY|RDWR|TRUNC)", text) or "/dev/null" in text,
+    "openat": lambda text: not re.search(r"O_(CREAT|WRONLY|RDWR|TRUNC)", text) or "/dev/null" in text,
+    "fcntl": lambda text: not re.search(r"F_(OFD_)?SETLK", text),
+    "ioctl": lambda text: re.search(r"\b(TCGETS|FIOCLEX|FIONBIO|TIOCGWINSZ)\b", text) is not None,
+    "flock": lambda text: "LOCK_EX" not in text,  # a look whether somebody has it
+    "kill": lambda text: re.search(r", 0\)", text) is not None,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a traced process: the `number`-th of its name since the marker."""
+
+    name: str
+    number: int
+    text: str
+
+
+def find_strace() -> str:
+    """Return where strace is; a sentence where it is not."""
+    found = shutil.which("strace")
+    if found is None:
+        raise AssertionError("The crash points need strace, which is not installed: apt-get install strace.")
+    return found
+
+
+def command(out: Path, kill_at: Call | None) -> list[str]:
+    """Return strace's own arguments without the pid: only counting, or killing at one call."""
+    words = [find_strace(), "-q", "-y", "-s", "40", "-o", str(out)]
+    if kill_at is None:
+        return [*words, "-e", "trace=" + ",".join(f"?{name}" for name in (*CHANGING, *_MARKS, *PAUSES))]
+    watched = ",".join(f"?{name}" for name in (kill_at.name, *_MARKS))
+    return [*words, "-e", f"trace={watched}", "-e", f"inject={kill_at.name}:signal=KILL:when={kill_at.number}"]
+
+
+def calls(out: Path) -> list[Call]:
+    """Return every call after the marker, in order."""
+    counts: Counter[str] = Counter()
+    found: list[Call] = []
+    for line in out.read_text(encoding="utf-8", errors="replace").splitlines():
+        matched = _LINE.match(line)
+        if matched is None:
+            continue
+        if matched[1] in _MARKS:
+            if MARKER in matched[2]:
+                found.clear()  # it is asked until strace sees it; what lies between are pauses
+            continue
+        counts[matched[1]] += 1
+        found.append(Call(matched[1], counts[matched[1]], matched[2]))
+    return found
+
+
+def changing(found: list[Call], *, until: tuple[str, ...] = ()) -> list[Call]:
+    """Return the calls that change something, up to the first of a name in `until`."""
+    kept = []
+    for call in found:
+        if call.name in CHANGING and not (call.name in _HARMLESS and _HARMLESS[call.name](call.text)):
+            kept.append(call)
+        if call.name in until:
+            break
+    return kept
+
+
+def forks(found: list[Call]) -> int:
+    """Return how many processes (threads are none) were forked."""
+    return sum(call.name in ("fork", "vfork", "clone", "clone3") and "CLONE_THREAD" not in call.text for call in found)
+
+
+def hit(out: Path, planned: Call) -> Call | None:
+    """Return the call that was killed, as strace saw it; None where the kill never came or came elsewhere."""
+    if not out.exists() or "+++ killed by SIGKILL +++" not in out.read_text(encoding="utf-8", errors="replace"):
+        return None
+    seen = [call for call in calls(out) if call.name == planned.name]
+    # A call that was killed has no result: strace shows a question mark.
+    return seen[-1] if len(seen) == planned.number and seen[-1].text.rstrip().endswith("= ?") else None
