@@ -47,10 +47,12 @@ def figures(lines: list[dict[str, Any]]) -> list[Figure]:
     if late:
         found.append(at_most("clean after the deadline, latest", late[-1], "s", _BOUND_S))
         found.append(at_most("clean after the deadline, 99 of 100", late[len(late) * 99 // 100 - 1], "s", 2.0))
+    in_force = sum(line["in_force"] for line in lines)
     swept = sum(line["swept"] for line in lines)
     litter = sum(bool(line["litter"]) for line in lines)
     return [
         *found,
+        Figure("kills while the fault was in force", in_force, "points", "", None),
         Figure("points that needed the sweep", swept, "points", "", None),
         Figure("points that left a half-written file in their lease's folder", litter, "points", "", None),
         Figure("kills planned again", sum(line["tries"] - 1 for line in lines), "kills", "", None),

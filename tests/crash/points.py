@@ -17,6 +17,7 @@ from chaosgpu.agent.values import JsonObject
 BOUND_S = 5.0  # what may pass after the deadline (issue 3)
 _ENDS_WITHIN_S = 30.0
 _STEP_S = 0.01
+_TRIES = 4
 # Phase -> the verb that is struck; the keeper's own revert has none.
 VERBS = {
     "apply": "apply", "renew": "renew", "undo": "undo", "undo alone": "undo", "verify": "list", "sweep": "sweep",
@@ -61,6 +62,7 @@ class Outcome:
     litter: list[str] = field(default_factory=list)
     late_s: float = 0.0
     swept: bool = False
+    in_force: bool = False  # the fault was there at the moment of the kill: else the point proves little
 
 
 class NotReadyError(Exception):
@@ -91,10 +93,19 @@ def prepare(world: World, phase: str) -> JsonObject:
     return {"protocol": 1, **asked[phase]}
 
 
+def _prepare_at_last(world: World, phase: str) -> JsonObject:
+    for _ in range(_TRIES):
+        try:
+            return prepare(world, phase)
+        except NotReadyError:
+            host_acts(world)
+    return prepare(world, phase)
+
+
 def trace(world: World, phase: str, role: str) -> list[Call]:
     """Go through the phase unharmed and return every call that one of its processes made after the marker."""
     out = world.folder / "trace"
-    request = prepare(world, phase)
+    request = _prepare_at_last(world, phase)
     world.plan(role, None, out)
     _go(world, phase, request)
     host_acts(world)
@@ -113,9 +124,11 @@ def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
     if then is not None:
         world.plan("keep-revert", then.by_keeper, second)
     _go(world, point.phase, request, point.dies)
+    in_force = world.changed()
     found = strace.hit(first, point.call)
     both = found is not None and (then is None or _strike_again(world, then, second))
-    return replace(host_acts(world), hit=both, at="" if found is None else found.text[:160])
+    at = "" if found is None else found.text[:160]
+    return replace(host_acts(world), hit=both, at=at, in_force=in_force)
 
 
 def _strike_again(world: World, then: Second, out: Path) -> bool:

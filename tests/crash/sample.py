@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few points of every fault on hosts of their own: what `make test` strikes. The whole is benchmarks/safety.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from crash import plan, world
+from crash.points import Outcome, Point, strike
+
+ROOM = Path("/dev/shm")  # noqa: S108 (what is synced to memory is synced fast; a kill -9 loses nothing on either)
+TRIES = 8
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one worker strikes: some phases of one fault, and how many points of them."""
+
+    fault: str
+    phases: tuple[str, ...]
+    roles: tuple[str, ...]
+    count: int
+
+
+def room() -> Path | None:
+    """Return where hosts are made, None for the system's own place."""
+    return ROOM if ROOM.is_dir() else None
+
+
+def until_hit(host: world.World, point: Point) -> Outcome:
+    """Strike one point; a kill that misses, since a busy machine took another turn, is planned again."""
+    for _ in range(TRIES):
+        outcome = strike(host, point)
+        if outcome.hit or outcome.residue:
+            return outcome
+    return outcome
+
+
+def strike_share(share: Share) -> list[tuple[Point, Outcome]]:
+    """Trace the share's phases, draw points of them with a fixed seed, strike them."""
+    with TemporaryDirectory(dir=room(), ignore_cleanup_errors=True) as folder:
+        host = world.build(Path(folder), share.fault)
+        try:
+            found = [
+                point
+                for segment in plan.segments(host, share.phases, share.roles)
+                for point in segment.points(share.fault)
+            ]
+            return [(point, until_hit(host, point)) for point in plan.spread(found, share.count, seed=3)]
+        finally:
+            host.end()
+
+
+def shares(faults: Sequence[str]) -> list[Share]:
+    """Cut the sample so that two workers have about the same to do."""
+    cut = []
+    for fault in faults:
+        cut.append(Share(fault, ("apply",), ("agent", "hold", "keep"), 14))
+        cut.append(Share(fault, ("undo alone", "keeper"), ("agent", "keep-revert"), 10))
+    return cut
