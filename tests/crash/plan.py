@@ -13,6 +13,8 @@ from crash.world import World
 # A keeper that waits and a child that becomes another program are enumerated under the role that follows.
 _UNTIL = {"keep": strace.PAUSES}
 _AT_EXEC = ("execve",)
+# A holder does the same again and again until its lease is over; how often depends on how busy the machine is.
+_MOST_OF_A_LOOP = 80
 DIES = ("process", "group", "all")
 
 
@@ -50,6 +52,8 @@ def segments(world: World, phases: Sequence[str] = PHASES, roles: Sequence[str] 
             if role.startswith("agent"):
                 wanted += [f"{role}.{number + 1}" for number in range(strace.forks(_before_exec(calls)))]
             kept = strace.changing(calls, until=_UNTIL.get(role, _AT_EXEC))
+            if role == "hold":
+                kept = kept[:_MOST_OF_A_LOOP]
             if kept and (not roles or role in roles):
                 found.append(Segment(phase, role, tuple(kept)))
     return found
