@@ -8,7 +8,7 @@ its input and ends. It carries its lease in its environment, so that one whose p
 import json
 import os
 import select
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import AgentError, BadRequest, DriverFailed, NoEffect, Refused
@@ -17,12 +17,14 @@ from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.process import Identity, end_group, identity, spawn_detached, tagged
 from chaosgpu.agent.values import JsonObject
 
-__all__ = ["TAG", "GatedHolder", "end_holder", "start_holder"]
+__all__ = ["TAG", "GatedHolder", "OwnUnit", "end_holder", "start_holder"]
 
 TAG = "CHAOSGPU_LEASE"
 READY_WITHIN_S = 20.0
 FIRST_REPORT_WITHIN_S = 5.0
 _STEP_S = 0.005
+# Turns the words and environment of a process into those that start it in a unit of its own.
+OwnUnit = Callable[[Sequence[str], Mapping[str, str]], Tuple[Sequence[str], Mapping[str, str]]]
 _KINDS = {kind.kind: kind for kind in (BadRequest, Refused, NoEffect, DriverFailed)}
 
 
@@ -50,15 +52,21 @@ class GatedHolder:
 
 
 def start_holder(
-    command: Sequence[str], folder: LeaseFolder, plan: HolderPlan, environment: Mapping[str, str], clock: Clock
+    command: Sequence[str],
+    folder: LeaseFolder,
+    plan: HolderPlan,
+    environment: Mapping[str, str],
+    clock: Clock,
+    *,
+    own_unit: OwnUnit,
 ) -> GatedHolder:
     """Start the holder and wait until it is ready; it raises what the holder refused with, or Refused."""
+    words, tagged_environment = own_unit([*command, "hold", folder.path], {**environment, TAG: folder.path})
     log = os.open(f"{folder.path}/holder.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     order_end, requests = os.pipe()
     answers, answer_end = os.pipe()
     try:
-        tagged_environment = {**environment, TAG: folder.path}
-        pid = spawn_detached([*command, "hold", folder.path], tagged_environment, (order_end, answer_end, log))
+        pid = spawn_detached(words, tagged_environment, (order_end, answer_end, log))
     finally:
         for descriptor in (log, order_end, answer_end):
             os.close(descriptor)

@@ -6,7 +6,7 @@ The lease's lock is held while something changes and not while we wait, so that 
 """
 
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Tuple
+from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent import guard, halt
 from chaosgpu.agent.claims import Owner, keys
@@ -154,7 +154,7 @@ class _Applying:
         see_armed = host.deadline.arm(folder, environment)
         if plan is not None:
             folder.forget_report()
-            self.holder = start_holder(host.command, folder, plan, environment, host.clock)
+            self.holder = start_holder(host.command, folder, plan, environment, host.clock, own_unit=self._own_unit)
             host.step("holder ready")
             who = self.holder.identity
             self._advance("reserved", lambda state: folder.save_same(replace(state, holder=who)))
@@ -164,6 +164,11 @@ class _Applying:
         self._advance("reserved", lambda state: folder.move(state, "armed"))
         host.step("armed")
         return prior
+
+    def _own_unit(
+        self, words: Sequence[str], environment: Mapping[str, str]
+    ) -> Tuple[Sequence[str], Mapping[str, str]]:
+        return self.host.deadline.own_unit(self.folder, words, environment, self.order.max_duration_s)
 
     def _take(self, state: State, owner: Owner) -> State:
         self.host.claims.take(state.claims, owner, lambda other: _mend_ours(self.host, other))

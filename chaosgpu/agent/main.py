@@ -75,14 +75,14 @@ def main(
     environment = os.environ if environment is None else environment
     if argv[:1] == ["hold"]:
         return hold(argv[1], stdin, stdout, parts.roles())
-    if argv[:1] == ["keep"]:
-        from chaosgpu.agent.watchdog.keep import keep  # noqa: PLC0415 (only the keeper needs it)
+    if argv[:1] in (["keep"], ["due"]):
+        return _watch(parts, environment, argv[0], argv[1])
+    if argv[:1] == ["tend"]:
+        return _tend(parts, environment)
+    if argv[:1] in (["install-units"], ["remove-units"]):
+        from chaosgpu.agent.install import install_units  # noqa: PLC0415 (once in a host's life)
 
-        leases, lease = os.path.split(argv[1])
-        home = Home(os.path.dirname(leases), "CHAOSGPU_AGENT_HOME" in environment)  # noqa: PTH120 (as above)
-        status = keep(_host(parts, environment, home, "keeper"), lease)
-        log_verb(parts.dev_log, "keep", "keeper", {"lease": lease}, "done")
-        return status
+        return install_units(argv, parts.command or installed_command(), find_home(environment, os.getuid()))
     name = os.uname().nodename
     verb = " ".join(argv)
     request: JsonObject = {}
@@ -110,6 +110,29 @@ def main(
     return 1 if "error" in answer else 0
 
 
+def _watch(parts: Parts, environment: Mapping[str, str], verb: str, path: str) -> int:
+    """Be the keeper or the reverter of one lease."""
+    from chaosgpu.agent.watchdog.due import due  # noqa: PLC0415 (only they need it)
+    from chaosgpu.agent.watchdog.keep import keep  # noqa: PLC0415 (as above)
+
+    leases, lease = os.path.split(path)
+    home = Home(os.path.dirname(leases), "CHAOSGPU_AGENT_HOME" in environment)  # noqa: PTH120 (as above)
+    status = (keep if verb == "keep" else due)(_host(parts, environment, home, verb), lease)
+    log_verb(parts.dev_log, verb, "keeper" if verb == "keep" else "timer", {"lease": lease}, "done")
+    return status
+
+
+def _tend(parts: Parts, environment: Mapping[str, str]) -> int:
+    """Sweep because a timer, the boot or cron says so; nothing is logged where nothing was to do."""
+    from chaosgpu.agent.watchdog.tend import tend  # noqa: PLC0415 (only they need it)
+
+    try:
+        return tend(_host(parts, environment, find_home(environment, os.getuid()), "sweep"))
+    except AgentError as error:
+        sys.stderr.write(f"{error.kind}: {error}\n")
+        return 1
+
+
 def _host(parts: Parts, environment: Mapping[str, str], home: Home, operator: str) -> Host:
     clock = parts.clock or SystemClock()
     command = parts.command or installed_command()
@@ -126,7 +149,7 @@ def _host(parts: Parts, environment: Mapping[str, str], home: Home, operator: st
         clock=clock,
         boot=current_boot(),
         claims=Claims(parts.claims_directory, clock),
-        deadline=choose(command, clock),
+        deadline=choose(command, clock, home),
         command=command,
         faults=parts.registry,
         new_driver=parts.new_driver,

@@ -29,31 +29,38 @@ def why_over(host: Host, folder: LeaseFolder, state: State) -> Optional[Tuple[st
     latched = halt.latched(host)
     if latched is not None:
         return "halt", f"the host was halted by {latched['by']}: {latched['reason']}"
-    if state.state != "active" and not folder.being_applied():
+    if state.state != "active" and not folder.being_applied() and _still(folder, state):
         return "abandoned", "the process that applied it died before it was active"
     if state.state == "active" and state.holder is not None and not alive(state.holder):
         return "holder_died", f"its holder process {state.holder.pid} ended before its time"
     return None
 
 
-def mend(host: Host, folder: LeaseFolder) -> Optional[State]:
-    """End the lease if it is over, start a new keeper if it has lost its own; return how it stands now."""
+def _still(folder: LeaseFolder, state: State) -> bool:
+    """Look again: the apply may have come to its end between our look at the state and that at its lock."""
+    now = folder.seen()
+    return now is not None and now.state == state.state
+
+
+def mend(host: Host, folder: LeaseFolder, *, last_try: bool = True) -> Optional[State]:
+    """End the lease if it is over, bring back its keeper and timer if it has lost one; return how it stands now."""
     state = folder.seen()
     if state is None:
         return None
     if state.state in ENDED:
         host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+        host.deadline.disarm(folder)
         return state
     due = why_over(host, folder, state)
     if due is not None:
         try:
-            return revert(host, folder, *due)
+            return revert(host, folder, *due, last_try=last_try)
         except AgentError:
             return folder.seen()  # another process is at it
     if state.state == "active" and not host.deadline.armed(folder):
         undo = folder.undo_record()
         try:
-            host.deadline.arm(folder, from_record({} if undo is None else undo.environment))()
+            host.deadline.rearm(folder, from_record({} if undo is None else undo.environment))
         except AgentError as error:
             return revert(host, folder, "deadline", f"its keeper had died and no new one could be started: {error}")
     return state

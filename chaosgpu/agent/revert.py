@@ -38,31 +38,40 @@ def revert(
     tried again with `even_stuck` only: when a person asks. Raises Refused if another process keeps its lock.
     """
     with folder.lock():
-        state: Optional[State] = None
-        try:
-            state = folder.state()
-            undo = folder.undo_record()
-        except Damaged as error:
-            return folder.damaged(error, state)
-        if state is None:
-            raise Refused(f"There is no lease {folder.lease} on this host.", folder.lease)
-        if state.state in ENDED:
-            host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+        state = _revert(host, folder, ended_by, reason, last_try=last_try, even_stuck=even_stuck)
+    if state.state in ENDED:
+        host.deadline.disarm(folder)  # outside the lock, since systemd may take its time
+    return state
+
+
+def _revert(
+    host: Host, folder: LeaseFolder, ended_by: str, reason: Optional[str], *, last_try: bool, even_stuck: bool
+) -> State:
+    state: Optional[State] = None
+    try:
+        state = folder.state()
+        undo = folder.undo_record()
+    except Damaged as error:
+        return folder.damaged(error, state)
+    if state is None:
+        raise Refused(f"There is no lease {folder.lease} on this host.", folder.lease)
+    if state.state in ENDED:
+        host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+        return state
+    if state.state == "stuck" and not even_stuck:
+        return state
+    if undo is None and state.state not in ("reserved", "reverting", "stuck"):
+        return folder.damaged(Damaged(f"The undo record of lease {folder.lease} is gone."), state)
+    if state.state != "reverting":
+        state = _intend(folder, state, state.ended_by or ended_by, reason)
+    host.step("reverting")
+    try:
+        restored = _put_back(host, folder, state, undo)
+    except (AgentError, *FAULT_BROKE) as error:
+        if not last_try and not isinstance(error, DriverHung):
             return state
-        if state.state == "stuck" and not even_stuck:
-            return state
-        if undo is None and state.state not in ("reserved", "reverting", "stuck"):
-            return folder.damaged(Damaged(f"The undo record of lease {folder.lease} is gone."), state)
-        if state.state != "reverting":
-            state = _intend(folder, state, state.ended_by or ended_by, reason)
-        host.step("reverting")
-        try:
-            restored = _put_back(host, folder, state, undo)
-        except (AgentError, *FAULT_BROKE) as error:
-            if not last_try and not isinstance(error, DriverHung):
-                return state
-            return folder.move(state, "stuck", reason=_stuck_because(error))
-        return _close(host, folder, state, restored)
+        return folder.move(state, "stuck", reason=_stuck_because(error))
+    return _close(host, folder, state, restored)
 
 
 def _intend(folder: LeaseFolder, state: State, ended_by: str, reason: Optional[str]) -> State:

@@ -10,6 +10,7 @@ from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.readings.doctor_faults import fault_checks
+from chaosgpu.agent.readings.doctor_triggers import triggers
 from chaosgpu.agent.readings.health import healthy
 from chaosgpu.agent.readings.host import Host
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
@@ -44,6 +45,7 @@ def _checks(host: Host, driver: Driver) -> List[JsonValue]:
     check("state root", lambda: _state_root(host.home.path))
     check("policy", lambda: _policy(host))
     check("boot id", _boot_id)
+    check("triggers", lambda: triggers(host.command, own=not host.home.limited and os.geteuid() == 0))
     gpus: List[JsonObject] = []
     if check("driver", lambda: _driver(driver)):
         check("library", lambda: _library(driver))

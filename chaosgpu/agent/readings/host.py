@@ -16,6 +16,10 @@ class HostHome(Protocol):
     def path(self) -> str:
         """Its folder."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether CHAOSGPU_AGENT_HOME named it."""
+
 
 class HostPolicy(Protocol):
     """What the host permits."""
@@ -65,6 +69,10 @@ class Host(Protocol):
     @property
     def clock(self) -> Clock:
         """The host's time."""
+
+    @property
+    def command(self) -> Tuple[str, ...]:
+        """How the agent starts itself again."""
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend this host has. Only the keeper process so far; systemd units come beside it."""
+"""Which backends this host has, found by looking at it."""
 
-from typing import Tuple
+import os
+from typing import Optional, Tuple
 
 from chaosgpu.agent.clock import Clock
+from chaosgpu.agent.home import Home
 from chaosgpu.agent.watchdog.deadline import Deadline
-from chaosgpu.agent.watchdog.keeper import Keeper
+from chaosgpu.agent.watchdog.systemd import Systemd, find_systemd
+from chaosgpu.agent.watchdog.together import Together
 
 __all__ = ["choose"]
 
 
-def choose(command: Tuple[str, ...], clock: Clock) -> Deadline:
-    """Return the best backend that this host can have."""
-    return Keeper(command, clock)
+def choose(command: Tuple[str, ...], clock: Clock, home: Home) -> Deadline:
+    """Return them; systemd is used by root for the host's own leases only, never for a lab or a user's own folder."""
+    own = not home.limited and os.geteuid() == 0
+    return Together(command, clock, find_systemd if own else _none)
+
+
+def _none() -> Optional[Systemd]:
+    return None

@@ -3,12 +3,13 @@
 
 import os
 import select
-from typing import Callable, Mapping, Tuple
+from typing import Callable, Mapping, Optional, Tuple
 
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.process import spawn_detached
+from chaosgpu.agent.watchdog.systemd import Systemd
 
 __all__ = ["Keeper"]
 
@@ -20,16 +21,23 @@ class Keeper:
 
     name = "keeper"
 
-    def __init__(self, command: Tuple[str, ...], clock: Clock) -> None:
-        self._command, self._clock = command, clock
+    def __init__(self, command: Tuple[str, ...], clock: Clock, systemd: Optional[Systemd] = None) -> None:
+        self._command, self._clock, self._systemd = command, clock, systemd
 
     def arm(self, folder: LeaseFolder, environment: Mapping[str, str]) -> Callable[[], None]:
         """Start the keeper; what is returned waits until it holds its lock."""
+        words: Tuple[str, ...] = (*self._command, "keep", folder.path)
+        if self._systemd is not None:
+            # Its own unit, or it would end with the session or the sweep that starts it. A new name each time.
+            unit = f"chaosgpu-keep-{folder.lease}-{round(self._clock.boottime_s() * 1000)}.scope"
+            words, environment = self._systemd.scope(
+                unit, f"Keeper of chaosgpu lease {folder.lease}", words, environment
+            )
         log = os.open(f"{folder.path}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         answers, answer_end = os.pipe()
         try:
-            spawn_detached([*self._command, "keep", folder.path], environment, (nothing, answer_end, log))
+            spawn_detached(words, environment, (nothing, answer_end, log))
         finally:
             for descriptor in (log, nothing, answer_end):
                 os.close(descriptor)
@@ -38,6 +46,9 @@ class Keeper:
     def armed(self, folder: LeaseFolder) -> bool:
         """Tell whether the keeper lives."""
         return folder.kept()
+
+    def disarm(self, folder: LeaseFolder) -> None:
+        """Do nothing: a keeper goes when it sees that the lease has ended."""
 
 
 def _see_armed(folder: LeaseFolder, answers: int) -> None:

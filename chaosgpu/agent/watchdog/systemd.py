@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""systemd as this host's PID 1, asked through its own two programs, never for longer than a deadline."""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Mapping, Optional, Sequence, Tuple
+
+from chaosgpu.agent.errors import Refused
+
+__all__ = ["BOOTED", "PROGRAMS", "Systemd", "find_systemd"]
+
+BOOTED = "/run/systemd/system"  # sd_booted(3): there only where systemd is PID 1
+PROGRAMS = ("/usr/bin", "/bin")
+ANSWER_WITHIN_S = 5.0
+_PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+# From this version on a scope can end itself (its NEWS).
+_SCOPES_END_SINCE = 244
+
+
+@dataclass(frozen=True)
+class Systemd:
+    """Where its programs are, and its version."""
+
+    systemctl: str
+    systemd_run: str
+    version: int
+
+    def ask(self, *words: str) -> str:
+        """Run systemctl and return what it said; Refused where it failed or did not answer in time."""
+        return _call((self.systemctl, "--no-pager", "--no-ask-password", *words))
+
+    def start(self, *words: str) -> str:
+        """Run systemd-run; Refused likewise."""
+        return _call((self.systemd_run, "--quiet", "--collect", *words))
+
+    def scope(
+        self,
+        unit: str,
+        about: str,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        lasts_s: Optional[float] = None,
+    ) -> Tuple[Tuple[str, ...], Mapping[str, str]]:
+        """Return the words and environment with which a process moves itself into a unit of its own and goes on there.
+
+        It keeps its pid, its streams and its session. With `lasts_s` systemd ends it after so many seconds.
+        """
+        limit: Tuple[str, ...] = ()
+        if lasts_s is not None and self.version >= _SCOPES_END_SINCE:
+            limit = (f"--property=RuntimeMaxSec={lasts_s:.3f}s", "--property=TimeoutStopSec=2")
+        handed = tuple(f"--setenv={name}={text}" for name, text in environment.items())
+        # systemd-run itself sees our own variables alone: another's LD_LIBRARY_PATH may not suit it.
+        plain = {name: text for name, text in environment.items() if name.startswith("CHAOSGPU_")}
+        named = ("--scope", f"--unit={unit}", f"--description={about}")
+        return (self.systemd_run, "--quiet", "--collect", *named, *limit, *handed, "--", *words), plain
+
+
+def find_systemd(booted: str = BOOTED, programs: Sequence[str] = PROGRAMS) -> Optional[Systemd]:
+    """Return systemd where it is PID 1 and answers, None where there is none; Refused where it hangs."""
+    if not os.path.isdir(booted):  # noqa: PTH112 (pathlib costs 9 ms at start)
+        return None
+    systemctl, systemd_run = (_program(name, programs) for name in ("systemctl", "systemd-run"))
+    if systemctl is None or systemd_run is None:
+        return None
+    try:
+        said = _call((systemctl, "show", "--property=Version"))
+    except _Silent:
+        raise
+    except Refused:
+        return None  # programs in a container whose PID 1 is something else
+    version = re.search(r"\d+", said)
+    return None if version is None else Systemd(systemctl, systemd_run, int(version.group()))
+
+
+class _Silent(Refused):
+    """No answer in time: that host is ill, and nothing is begun on it."""
+
+
+def _program(name: str, folders: Sequence[str]) -> Optional[str]:
+    found = (f"{folder}/{name}" for folder in folders)
+    return next((path for path in found if os.access(path, os.X_OK)), None)
+
+
+def _call(words: Sequence[str]) -> str:
+    import subprocess  # noqa: PLC0415 (8 ms, and only hosts with systemd need it)
+
+    shown = " ".join(words)
+    try:
+        child = subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=_PLAIN,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Refused(f"`{shown}` could not be started: {error.strerror}.") from error
+    try:
+        out, said = child.communicate(timeout=ANSWER_WITHIN_S)
+    except subprocess.TimeoutExpired as error:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        raise _Silent(
+            f"`{shown}` did not answer within {ANSWER_WITHIN_S:g} s, so nothing can be relied on here: see what PID 1 "
+            "is waiting for (`journalctl -b _PID=1`)."
+        ) from error
+    if child.returncode != 0:
+        raise Refused(f"`{shown}` ended with {child.returncode}: {said.decode(errors='replace').strip()[:300]}")
+    return out.decode(errors="replace")
