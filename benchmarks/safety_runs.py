@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from crash import plan, points, world  # noqa: E402 (beside this file, wherever the tree lies)
 from crash.points import Outcome, Point, Second  # noqa: E402
-from crash.strace import Call  # noqa: E402
+from crash.strace import Call, again  # noqa: E402
 
 FAULTS = world.FAULTS
 FOLDER = Path("figures") / "safety"
@@ -64,16 +64,17 @@ def agent_digest() -> str:
 
 
 def results(agent: str) -> dict[str, dict[str, Any]]:
-    """Return the last line of each job of this agent."""
+    """Return the last line of each job of this agent that is planned."""
     path = FOLDER / "points.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = (json.loads(line) for line in lines)
-    return {line["key"]: line for line in found if line["agent"] == agent}
+    keys = {point.key for fault in FAULTS if _plan(agent, fault).exists() for point in planned(agent, fault)}
+    return {line["key"]: line for line in found if line["agent"] == agent and (line["double"] or line["key"] in keys)}
 
 
 def planned(agent: str, fault: str) -> list[Point]:
     """Return every point of a fault: traced once for this agent, then kept."""
-    path = FOLDER / f"plan-{agent}-{fault}.json"
+    path = _plan(agent, fault)
     if not path.exists():
         with TemporaryDirectory(dir=_room()) as folder:
             host = world.build(Path(folder), fault)
@@ -83,6 +84,10 @@ def planned(agent: str, fault: str) -> list[Point]:
                 host.end()
         path.write_text(json.dumps([asdict(point) for point in found]))
     return [Point(**{**entry, "call": Call(**entry["call"])}) for entry in json.loads(path.read_text())]
+
+
+def _plan(agent: str, fault: str) -> Path:
+    return FOLDER / f"plan-{agent}-{fault}.json"
 
 
 def run(agent: str, workers: int, until_s: float, doubles: int) -> None:
@@ -152,10 +157,11 @@ def strike_all(agent: str, fault: str, jobs: list[Job]) -> list[Line]:
 
 def _until_hit(host: world.World, job: Job, known: list[Point]) -> tuple[int, Outcome]:
     draw = random.Random(job.draw)  # noqa: S311 (seeded on purpose)
-    outcome = Outcome(hit=False)
+    outcome, point = Outcome(hit=False), job.point
     for number in range(1, TRIES + 1):
-        if job.point is not None:
-            outcome = points.strike(host, job.point)
+        if point is not None:
+            outcome = points.strike(host, point)
+            point = replace(point, call=again(host.folder / "trace", point.call))
         else:
             first, second = _pair(draw, known)
             outcome = points.strike(host, first, second)

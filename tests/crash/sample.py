@@ -2,12 +2,13 @@
 """A few points of every fault on hosts of their own: what `make test` strikes. The whole is benchmarks/safety.py."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from crash import plan, world
 from crash.points import Outcome, Point, strike
+from crash.strace import again
 
 ROOM = Path("/dev/shm")  # noqa: S108 (what is synced to memory is synced fast; a kill -9 loses nothing on either)
 TRIES = 8
@@ -34,6 +35,7 @@ def until_hit(host: world.World, point: Point) -> Outcome:
         outcome = strike(host, point)
         if outcome.hit or outcome.residue:
             return outcome
+        point = replace(point, call=again(host.folder / "trace", point.call))
     return outcome
 
 
