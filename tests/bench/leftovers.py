@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import groups
 from bench.plan import BenchFailed, BenchPlan
 
-__all__ = ["clean", "left_of", "mounts_below", "only_one", "sweep", "unmount_below"]
+__all__ = ["clean", "forget_rack", "left_of", "mounts_below", "only_one", "sweep", "unmount_below"]
 
 _NSPAWN = Path("/run/systemd/nspawn")
 _RACK_S = 15.0
@@ -53,7 +53,14 @@ def clean(plan: BenchPlan) -> None:
     shutil.rmtree(plan.sockets, ignore_errors=True)
     with suppress(OSError):  # another bench is up, or none ever was
         plan.sockets.parent.rmdir()
-    shutil.rmtree(plan.directory, ignore_errors=True)
+    if Path(plan.directory).exists():
+        shutil.rmtree(plan.directory)
+
+
+def forget_rack(plan: BenchPlan) -> None:
+    """Remove what a rack that has ended leaves beside the bench's folder."""
+    for path in (plan.rack_record, plan.log):
+        path.unlink(missing_ok=True)
 
 
 def _forget_nspawn(plan: BenchPlan) -> None:
@@ -96,6 +103,7 @@ def sweep(benches: Path) -> list[str]:
         if rack is not None:
             os.kill(rack.pid, signal.SIGKILL)
         clean(plan)
+        forget_rack(plan)
         swept.append(plan.identity)
     return swept
 

@@ -95,19 +95,35 @@ class BenchPlan:
     @classmethod
     def read(cls, directory: Path) -> "BenchPlan | None":
         """Read the plan of a folder; None where there is none."""
+        path = directory / "bench.json"
         try:
-            raw = json.loads((directory / "bench.json").read_text())
+            raw = json.loads(path.read_text())
+            hosts = tuple(HostPlan(**host) for host in raw.pop("hosts"))
+            owner = raw.pop("owner")
+            layers, binds = tuple(raw.pop("layers")), tuple(raw.pop("binds"))
+            who = None if owner is None else Identity(**owner)
+            return cls(**raw, layers=layers, binds=binds, hosts=hosts, owner=who)
         except FileNotFoundError:
             return None
-        hosts = tuple(HostPlan(**host) for host in raw.pop("hosts"))
-        owner = raw.pop("owner")
-        layers, binds = tuple(raw.pop("layers")), tuple(raw.pop("binds"))
-        who = None if owner is None else Identity(**owner)
-        return cls(**raw, layers=layers, binds=binds, hosts=hosts, owner=who)
+        except (ValueError, TypeError, KeyError) as error:
+            raise BenchFailed(
+                f"{path} cannot be read ({error}), so what belongs to that bench is not known. End its hosts by hand "
+                "(`ip netns`, `findmnt -t overlay` show them), then remove the folder."
+            ) from error
+
+    @property
+    def log(self) -> Path:
+        """What the rack said: beside the bench's folder, so that it outlives it."""
+        return Path(f"{self.directory}.log")
+
+    @property
+    def rack_record(self) -> Path:
+        """Which process the rack is: there until it has removed everything else."""
+        return Path(f"{self.directory}.rack.json")
 
     def rack(self) -> Identity | None:
         """Return the process that keeps the hosts, if it runs."""
-        return read_identity(self.path("rack.json"))
+        return read_identity(self.rack_record)
 
     def stale(self) -> bool:
         """Tell whether nobody is left who would take it down."""

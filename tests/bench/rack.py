@@ -78,7 +78,7 @@ def main(directory: str, how: str) -> int:
     signal.set_wakeup_fd(woken)
     for number in _TERMINATED:
         signal.signal(number, lambda *_: None)
-    write_json(plan.path("rack.json"), asdict(me()))
+    write_json(plan.rack_record, asdict(me()))
     watched = [waking, *([0] if how == "tied" else [])]
     rack = Rack(plan)
     try:
@@ -87,6 +87,7 @@ def main(directory: str, how: str) -> int:
                 rack.follow()
     finally:
         clean(plan)
+        plan.rack_record.unlink(missing_ok=True)
     return 0
 
 

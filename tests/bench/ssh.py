@@ -4,6 +4,7 @@
 import subprocess
 from pathlib import Path
 
+from bench import groups
 from bench.plan import BenchFailed, BenchPlan, HostPlan
 
 __all__ = ["config", "make_keys", "words", "write_config"]
@@ -29,7 +30,10 @@ def make_keys(plan: BenchPlan) -> None:
     """Make one key for the controller and one for each host."""
     key_files = [plan.path("key"), *(host.path("host_key") for host in plan.hosts)]
     makers = [
-        subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(path)])
+        subprocess.Popen(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(path)],
+            preexec_fn=groups.enter(f"{plan.identity}/controller"),  # noqa: PLW1509 (a write, before threads)
+        )
         for path in key_files
     ]
     if any(maker.wait(20) != 0 for maker in makers):

@@ -45,7 +45,8 @@ def _agents(host: Host) -> list[str]:
 
 
 def _kill_agents(host: Host) -> None:
-    host.run(["kill", "-KILL", *_agents(host)], check=True)
+    for pid in _agents(host):
+        host.run(["kill", "-KILL", pid])  # one may have ended with another's
     wait_until(lambda: _agents(host) == [])
 
 
@@ -60,7 +61,8 @@ def test_the_agent_sees_the_hosts_simulated_gpus(host: Host) -> None:
 def test_the_agents_doctor_finds_nothing_wrong(host: Host) -> None:
     checks = host.agent("doctor")["checks"]
     assert {check["name"] for check in checks} >= {"policy", "driver", "fault gpu.power.cap"}
-    assert [check for check in checks if check["ok"] is False] == []
+    wrong = {check["name"] for check in checks if check["ok"] is False}
+    assert wrong <= {"triggers"}  # the sweep and the boot unit are installed by the tests that are about them
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
@@ -103,22 +105,25 @@ def test_a_lease_outlives_the_ssh_session_that_made_it_and_no_longer_than_its_de
 def test_an_apply_whose_ssh_is_killed_leaves_nothing_after_its_deadline(host: Host) -> None:
     fault, ttl_s = "gpu.memory.fill", 2.0
     asking = []
-    for number in range(6):
+    for number, after_s in enumerate((0.0, 0.1, 0.2, 0.3, 0.5, 1.5)):
         asked = host.start([AGENT, "apply"])
         assert asked.stdin is not None
         order = _order(host, fault, f"dead-{number}", ttl_s)
+        order["run"] = "dead"
         order["params"]["gpu"] = host.gpus().show()[number % 2]["identity"]["uuid"]
         asked.stdin.write(json.dumps({"protocol": 1, **order}).encode())
         asked.stdin.close()
         asked.stdin = None
         asking.append(asked)
-        time.sleep(0.12 * number)
+        time.sleep(after_s)
         asked.kill()
     for asked in asking:
         asked.communicate(timeout=10)
     wait_until(lambda: _agents(host) == [], ttl_s + _LATE_S)
     assert [gpu["memory_by_process"] for gpu in host.gpus().settings()] == [{}, {}]
-    assert [line for line in host.agent("list")["leases"] if line["state"] == "stuck"] == []
+    arrived = host.agent("list", {"run": "dead"})["leases"]
+    assert {line["state"] for line in arrived} <= {"clean", "tombstone"}
+    assert any(line["observed"] for line in arrived)  # at least one had the fault in force
 
 
 def test_a_lease_whose_agent_processes_are_all_killed_ends_in_time_if_the_host_sweeps(host: Host) -> None:
@@ -135,7 +140,7 @@ def test_a_lease_whose_agent_processes_are_all_killed_ends_in_time_if_the_host_s
 def test_with_every_trigger_gone_a_lease_stays_until_somebody_sweeps(host: Host) -> None:
     """The control for the test above: nothing but the agent's own triggers puts the host right."""
     _apply(host, "gpu.power.cap", "alone", 1.0)
-    host.run(["systemctl", "stop", "chaosgpu-*"], check=True)
+    host.run(["systemctl", "stop", "chaosgpu-*"])  # one may have gone with another
     _kill_agents(host)
     time.sleep(2.0)
     assert _broken(host)

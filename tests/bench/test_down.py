@@ -94,11 +94,13 @@ def test_what_is_left_when_owner_and_rack_are_killed_is_swept_by_the_next_one(fo
     assert left_of(plan) == []
 
 
-def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path) -> None:
+@pytest.mark.parametrize("after_s", [0.0, 0.15, 0.4, 0.8])
+def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path, after_s: float) -> None:
     child = _start(folder)
     wait_until(lambda: BenchPlan.read(folder) is not None)
     plan = BenchPlan.read(folder)
     assert plan is not None
+    time.sleep(after_s)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=30)
     assert left_of(plan) == []
@@ -124,14 +126,17 @@ def test_two_benches_stand_side_by_side(folder: Path, fleet: Bench) -> None:
         assert host.run(["cat", "/etc/machine-id"]).stdout != fleet.hosts[0].run(["cat", "/etc/machine-id"]).stdout
     finally:
         bench.down()
-    assert fleet.hosts[0].run(["systemctl", "is-system-running"]).stdout == "running\n"
+    assert fleet.hosts[0].run(["hostname"]).stdout == "gpu1\n"
 
 
-def test_eight_hosts_answer_over_ssh_in_under_15_s(folder: Path) -> None:
+def test_eight_hosts_answer_over_ssh_in_under_15_s_and_none_has_a_failed_unit(folder: Path) -> None:
     bench, start = Bench(folder), time.monotonic()
     hosts = bench.up(8)
     try:
         assert time.monotonic() - start < 15
         assert [host.run(["hostname"]).stdout.strip() for host in hosts] == [f"gpu{n}" for n in range(1, 9)]
+        for host in hosts:
+            assert host.run(["systemctl", "is-system-running", "--wait"]).stdout == "running\n"
+            assert host.run(["systemctl", "--failed", "--quiet"]).stdout == ""
     finally:
         bench.down()
