@@ -52,19 +52,32 @@ def run(args: argparse.Namespace) -> int:
             except ChaosGpuError as error:
                 cut_off[host] = str(error)
         chosen = [(path.name, path) for path in dead_runs(runs, held)]
-    found = [recover(name, path, hosts, args.timeout_s, force=args.force) for name, path in chosen]
-    others = sorted(held - {one.run for one in found})
+    found: list[Recovered] = []
+    failed: dict[str, str] = {}
+    for name, path in chosen:
+        try:
+            found.append(recover(name, path, hosts, args.timeout_s, force=args.force))
+        except ChaosGpuError as error:
+            if args.name is not None:
+                raise
+            failed[name] = str(error)  # one that came alive, or whose folder is not ours, keeps no other waiting
+    others = sorted(held - {one.run for one in found} - failed.keys())
     if args.json:
-        document = {"runs": [_as_json(one) for one in found], "other_runs": others, "cut_off": cut_off}
+        document = {
+            "runs": [_as_json(one) for one in found],
+            "other_runs": others,
+            "failed": failed,
+            "cut_off": cut_off,
+        }
         _write(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _tell(found, cut_off, others)
-    bad = bool(cut_off) or not all(one.whole for one in found)
+        _tell(found, cut_off | failed, others)
+    bad = bool(cut_off or failed) or not all(one.whole for one in found)
     return EXIT_CODES[Verdict.UNSAFE] if bad else 0
 
 
-def _tell(found: "list[Recovered]", cut_off: dict[str, str], others: list[str]) -> None:
-    """Print each run, each host that is cut off, and the runs that nobody may judge from here."""
+def _tell(found: "list[Recovered]", trouble: dict[str, str], others: list[str]) -> None:
+    """Print each run, what kept us from others, and the runs that nobody may judge from here."""
     from chaosgpu.fleet.everywhere import CUT_OFF  # noqa: PLC0415 (other subcommands need none of it)
     from chaosgpu.lease.lines import undo_line  # noqa: PLC0415 (likewise)
 
@@ -81,11 +94,11 @@ def _tell(found: "list[Recovered]", cut_off: dict[str, str], others: list[str]) 
             _write(f"  its ledger now ends with the verdict {one.verdict}: {one.directory}")
         elif one.directory is None:
             _write("  there is no record of it here: the hosts' own records are the proof")
-    for host, why in cut_off.items():
-        _write(f"{host}  {CUT_OFF}, nobody knows what is in force there: {why}")
+    for what, why in trouble.items():
+        _write(f"{what}  NOT RECOVERED, nobody knows what is in force: {why}")
     for name in others:
         _write(f"{name}  holds something and is no dead run of this folder; if it is dead: recover {name}")
-    if not found and not cut_off and not others:
+    if not found and not trouble and not others:
         _write("no dead run has left anything")
 
 

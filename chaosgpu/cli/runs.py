@@ -79,6 +79,8 @@ def _show(past: "Past", *, as_json: bool) -> int:
         _write_lease(lease, None if host is None else host.get(lease.lease))
     if host is None:
         _write("host      cannot say what is still in force: `chaosgpu leases`, `chaosgpu recover`")
+    if past.lost and not past.ended:
+        _write(f"recover   chaosgpu recover {past.directory.name}")
     _write(f"ledger    {past.lines} lines, {'the chain holds' if not past.problems else 'THE CHAIN DOES NOT HOLD'}")
     for problem in past.problems:
         _write(f"          {problem}")

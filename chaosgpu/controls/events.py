@@ -96,6 +96,8 @@ class GuardEvents(RunEventHandler):
         self._session.signals.phase = Phase.CLOSING
         if self._session.run is not None:
             self._session.run.close()
+            # With the renewal a lease may end by itself while a slow rollback is played before ours.
+            self._session.run.book.judged()
 
     def finish(self, journal: MutableMapping[str, object]) -> None:
         """Be the last net, and write the journal's last form to the run directory."""

@@ -73,6 +73,7 @@ class Session:
     def __post_init__(self) -> None:
         self.signals = StopSignals(self.on_stop)
         self._looking = threading.RLock()
+        self._undoing = False
         self.watch: Watch | None = None
         self.pulse: Pulse | None = None
 
@@ -172,19 +173,21 @@ class Session:
             logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
 
     def why_stop_here(self) -> str | None:
-        """Say to the main thread why the method must not go on."""
+        """Say before an activity why the method must not go on; one in the background is told on its own thread."""
         with self._looking:
             reason = self.stopped or self._look()
-            self.main_knows = self.main_knows or reason is not None
+            here = threading.current_thread() is threading.main_thread()
+            self.main_knows = self.main_knows or (here and reason is not None)
             return reason
 
     def look_and_stop(self) -> None:
         """Look from the guard's own thread; undo first, then get the main thread out of whatever it does."""
         with self._looking:
-            reason = None if self.stopped else self._look()
+            reason = None if self._undoing else (self.stopped or self._look())
         run = self.run
-        if reason is None or run is None:
+        if reason is None or run is None or self.signals.phase is not Phase.PLAYING:
             return
+        self._undoing = True
         logger.error("The method is stopped, undoing now: %s", reason)
         run.close()
         self._undo("fault ended")

@@ -67,7 +67,7 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     host = one_host(hosts)
     longest_s = seconds("duration_s", duration_s) + MARGIN_S
     deadline_s = seconds("timeout_s", timeout_s)
-    way = _way(run, host, longest_s)
+    way = _way(host, longest_s)
     ttl_s = longest_s if way is None else way.ttl_s
     order = _Order(run.names.lease(), host, fault, dict(params), ttl_s, longest_s, way, deadline_s)
     if run.closing.is_set():
@@ -85,10 +85,10 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     return _record(run, order, _send(run, order))
 
 
-def _way(run: Run, host: str, longest_s: float) -> Way | None:
+def _way(host: str, longest_s: float) -> Way | None:
     """Say how the lease is renewed; None where its time is shorter than a TTL, or where only we can reach the agent."""
     command = command_of(host) if longest_s > TTL_S else None
-    return None if command is None else Way(run.id, command, operator(), TTL_S)
+    return None if command is None else Way(command, operator(), TTL_S)
 
 
 def _send(run: Run, order: _Order) -> JsonObject:

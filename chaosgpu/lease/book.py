@@ -31,6 +31,8 @@ class Lease:
     was_active: bool = False
     # Why it left `active` before its undo was due: the deadline, a halt, a dead holder, or not verified again.
     ended_early: str | None = None
+    # The experiment has judged what it wanted to: from here on its end spoils nothing.
+    judged: bool = False
     # How often it was renewed, how often when that was last written down, and when that was.
     renewals: int = 0
     renewals_told: int = 0
@@ -83,6 +85,12 @@ class Book:
         """Return all leases in the order in which they were made."""
         with self._lock:
             return list(self._leases.values())
+
+    def judged(self) -> None:
+        """Note that the experiment counts on none of the faults any more."""
+        with self._lock:
+            for lease in self.all():
+                self.put(replace(lease, judged=True))
 
     def open(self) -> list[Lease]:
         """Return the leases of which something may still be on a host."""

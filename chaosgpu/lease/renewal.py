@@ -26,11 +26,11 @@ type Start = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]
 
 
 class Way:
-    """How leases of this run are renewed: by which command an agent is reached, in whose name, for how long."""
+    """How a lease is renewed: by which command its agent is reached, in whose name, for how long."""
 
-    def __init__(self, run: str, command: Sequence[str], operator: str, ttl_s: float) -> None:
+    def __init__(self, command: Sequence[str], operator: str, ttl_s: float) -> None:
         self.ttl_s = ttl_s
-        self.order: JsonObject = {"run": run, "command": [*command], "operator": operator, "ttl_s": ttl_s}
+        self.order: JsonObject = {"command": [*command], "operator": operator, "ttl_s": ttl_s}
 
 
 def start_renewer(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

@@ -2,7 +2,7 @@
 """Renew the leases of one run, in a process of its own: a dead man's switch, with the standard library alone.
 
 `python -m chaosgpu.lease.renewer`. JSON lines come in from the controller, and their end is the controller's end:
-{"command", "run", "operator", "ttl_s"} first, then {"at"} (a sign of progress, stamped by its sender with
+{"command", "operator", "ttl_s"} first, then {"at"} (a sign of progress, stamped by its sender with
 CLOCK_BOOTTIME), {"hold": lease}, {"drop": lease}, {"stop": true}. JSON lines go out: {"renewed": [...]},
 {"failed": why}, {"stopped": why}.
 

@@ -89,7 +89,7 @@ def _after(said: JsonObject, before: Lease) -> Lease:
     if state != "clean":
         lost = "the host no longer knows this lease, so nobody knows what it left behind"
         return replace(before, state="stuck", reason=reason or (lost if state == "tombstone" else f"it is {state}"))
-    spoilt = before.was_active and ended_by is not None and ended_by not in _ON_PURPOSE
+    spoilt = before.was_active and not before.judged and ended_by is not None and ended_by not in _ON_PURPOSE
     early = ended_how(str(ended_by)) if spoilt else None
     return replace(
         before,

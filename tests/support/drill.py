@@ -8,24 +8,41 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from support.agent_host import ENTRY, AgentHost
-from support.chaos import GUARD, TESTS, Chaos, experiment, python
+from support.chaos import GUARD, TESTS, UNDO_ALL, Chaos, experiment, python
 
 from chaosgpu.agent.process import Identity, identity, tagged
+from chaosgpu.errors import Unreachable
 from chaosgpu.fleet import ask
+from chaosgpu.fleet.transports import Reply
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.lease import apply, renewal
 
 CONTROL = {"name": "drill", "provider": {"type": "python", "module": "support.drill"}}
 
 
+class _Losing(LocalTransport):
+    """Loses the reply of each apply, after the host has done it."""
+
+    def __init__(self, behind: LocalTransport) -> None:
+        super().__init__(behind.command_of("localhost") or ())
+
+    def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
+        reply = super().carry(host, verb, document, timeout_s)
+        if verb == "apply":
+            raise Unreachable(f"The reply of {host} was lost.")
+        return reply
+
+
 def configure_control() -> None:
     """Reach the real agent with the test's faults."""
-    ask._Chosen.transport = LocalTransport([sys.executable, str(ENTRY)])
+    transport = LocalTransport([sys.executable, str(ENTRY)])
+    ask._Chosen.transport = _Losing(transport) if os.environ.get("TEST_LOSES") == "apply" else transport
     apply.TTL_S = float(os.environ["TEST_TTL_S"])
     apply.MARGIN_S = float(os.environ["TEST_MARGIN_S"])
     if "TEST_RENEWER" in os.environ:
@@ -41,7 +58,7 @@ def break_file(duration_s: float = 30, fault: str = "test.file.set", timeout_s: 
 class Drill:
     """A host and the `chaos run`s against it."""
 
-    def __init__(self, folder: Path, ttl_s: float = 1.5) -> None:
+    def __init__(self, folder: Path, ttl_s: float = 1.8) -> None:
         self.folder = folder
         self.host = AgentHost(folder)
         self.ttl_s = ttl_s
@@ -57,14 +74,20 @@ class Drill:
     def wait(self, seconds: float) -> dict[str, Any]:
         return python("wait", "wait", seconds=seconds, mark=str(self.waiting))
 
-    def chaos(self, method: list[dict[str, Any]], folder: Path, **environment: str) -> Chaos:
-        content = experiment(method, controls=[CONTROL, GUARD])
-        return Chaos(folder, content, ignore=(), **(self.environment | environment))
+    def chaos(
+        self,
+        method: list[dict[str, Any]],
+        folder: Path,
+        rollbacks: Sequence[dict[str, Any]] = (UNDO_ALL,),
+        environment: Mapping[str, str] | None = None,
+    ) -> Chaos:
+        content = experiment(method, controls=[CONTROL, GUARD], rollbacks=list(rollbacks))
+        return Chaos(folder, content, ignore=(), **(self.environment | dict(environment or {})))
 
     def breaking(self, seconds: float, **environment: str) -> Chaos:
         """Start a run that breaks the file and waits; return it when the fault is in force and it waits."""
         method = [python("break it", "break_file", module="support.drill"), self.wait(seconds)]
-        chaos = self.chaos(method, self.folder, **environment)
+        chaos = self.chaos(method, self.folder, environment=environment)
         chaos.wait_for(self.waiting, 30)
         assert self.host.broken()
         return chaos
