@@ -112,8 +112,7 @@ class World:
 
     def residue(self) -> list[str]:
         """Name everything that is not as it was before."""
-        now = self.look()
-        changed = [] if now == self.before else [f"the fault: {self.before} became {now}"]
+        changed = [f"the fault: {line}" for line in _differences("", self.before, self.look())]
         return changed + oracle.residue(self.home, self.spared)
 
     def renew(self) -> None:
@@ -168,6 +167,16 @@ def _files(folder: Path, fault: str) -> World:
         **os.environ, "CHAOSGPU_AGENT_HOME": str(home), crash_agent.WORLD: "files", "PYTHONHASHSEED": "0",
     }  # fmt: skip
     return World(folder, fault, {"path": str(file)}, environment, lambda: (file.read_text(), oracle.is_locked(file)))
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """Name each value that is not as it was."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted({*before, *now})
+        return [line for key in keys for line in _differences(key, before.get(key), now.get(key))]
+    if isinstance(before, (list, tuple)) and isinstance(now, (list, tuple)) and len(before) == len(now):
+        return [line for pair in zip(before, now, strict=True) for line in _differences(name, *pair)]
+    return [] if before == now else [f"{name} was {before} and is {now}".strip()]
 
 
 def _letter(pid: int) -> str:
