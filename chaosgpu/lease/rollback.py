@@ -66,5 +66,5 @@ def _refuse_open(leases: Iterable[Lease]) -> None:
         )
         raise NotRestored(
             f"{left[0].host}: not everything was put back. {told}. "
-            "Do by hand what the reason says, then `chaosgpu agent undo --all`."
+            "Do by hand what `chaosgpu leases` says."
         )

@@ -61,7 +61,7 @@ class LocalTransport:
             said = redact_text((expired.stderr or b"")[-_TAIL_BYTES:].decode(errors="replace")).strip()
             raise Unreachable(
                 f"The agent on {host} did not answer {verb!r} within {timeout_s:g} s and was ended"
-                f"{f'; it said: {said}' if said else ''}. Look at `chaosgpu agent list`, or give it a longer timeout_s."
+                f"{f'; it said: {said}' if said else ''}. Look at `chaosgpu leases`, or give it a longer timeout_s."
             ) from expired
         finally:
             if not answered:
