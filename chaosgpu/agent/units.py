@@ -29,6 +29,7 @@ _RECOVER = """\
 # Written by `chaosgpu agent install-units`; written anew by it, too.
 [Unit]
 Description=Undo of the chaosgpu leases of an earlier start of this host
+RequiresMountsFor={leases}
 ConditionDirectoryNotEmpty={leases}
 After={after}
 Before={before}
@@ -48,6 +49,7 @@ _SWEEP_SERVICE = """\
 # Written by `chaosgpu agent install-units`; written anew by it, too.
 [Unit]
 Description=Sweep of the chaosgpu leases of this host
+RequiresMountsFor={leases}
 ConditionDirectoryNotEmpty={leases}
 After={recover}
 

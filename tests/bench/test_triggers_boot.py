@@ -156,3 +156,18 @@ def test_without_the_boot_unit_the_lease_stays_after_a_reboot(relapsing: Host) -
 
 def _start_us(host: Host, unit: str, name: str) -> int:
     return int(host.run(["systemctl", "show", "--value", f"--property={name}", unit]).stdout)
+
+
+def test_crons_file_undoes_after_a_reboot_what_nobody_else_would(host: Host) -> None:
+    """As on a host without systemd's units: `test_without_the_boot_unit_…` above is the control."""
+    written = json.loads(host.run([AGENT, "install-units", "--into", "/root"]).stdout)["written"]
+    assert "/root/chaosgpu.cron" in written
+    host.run(["mv", "/root/chaosgpu.cron", "/etc/cron.d/chaosgpu"], check=True)
+    try:
+        apply(host, "cron", ttl_s=600)
+        host.reboot()
+        wait_until(lambda: state(host, "cron")["state"] == "clean", 20.0)
+        assert "started anew" in state(host, "cron")["reason"]
+        assert not broken(host)
+    finally:
+        host.run(["rm", "/etc/cron.d/chaosgpu", *(path for path in written if "cron" not in path)])

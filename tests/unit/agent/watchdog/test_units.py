@@ -36,7 +36,7 @@ def test_the_boot_unit_comes_before_all_who_use_gpus_and_after_the_driver() -> N
     assert unit["Unit"]["Before"].split() == [*BEFORE, "site.service"]
     assert "nvidia-persistenced.service" in unit["Unit"]["After"].split()
     assert not {*unit["Unit"]["After"].split()} & {*BEFORE}
-    assert unit["Unit"]["ConditionDirectoryNotEmpty"] == _LEASES
+    assert unit["Unit"]["ConditionDirectoryNotEmpty"] == unit["Unit"]["RequiresMountsFor"] == _LEASES
     assert unit["Install"]["WantedBy"] == "multi-user.target"
     assert unit["Service"]["ExecStart"] == " ".join((*_COMMAND, "tend"))
     assert int(unit["Service"]["TimeoutStartSec"]) == 120
