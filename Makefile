@@ -28,7 +28,7 @@ format:
 
 figures-drill:
 	@scripts/install.sh lab,dev
-	$(bin)/python benchmarks/drill.py
+	$(bin)/python benchmarks/drill.py && $(bin)/python benchmarks/page.py
 
 clean:
 	-$(bin)/chaosgpu lab down

@@ -11,12 +11,27 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
 fi
 
-# The simulator is compiled on first use, and Triton's Python models need a Python 3.12 or 3.11 with its shared library.
 missing=
-command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+need() { # need COMMAND PACKAGE…: the package, where the command is not there
+    command -v "$1" >/dev/null 2>&1 && return
+    shift
+    missing="$missing $*"
+}
+
+# The simulator is compiled on first use, and Triton's Python models need a Python 3.12 or 3.11 with its shared library.
+need cc gcc libc6-dev
 if [ -x /usr/bin/python3.11 ] && ! ls /usr/lib/*/libpython3.11.so.1.0 >/dev/null 2>&1; then
     missing="$missing libpython3.11 python3.11-venv"
 fi
+case ",$extras," in
+    *,dev,*) # the crash tests and the systemd test hosts
+        need strace strace
+        need systemd-nspawn systemd-container
+        need debootstrap debootstrap
+        need ip iproute2
+        need ssh openssh-client
+        ;;
+esac
 if [ -n "$missing" ] && command -v apt-get >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ]; then
         echo "Installing system packages:$missing"
