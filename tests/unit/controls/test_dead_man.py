@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.chaos import UNDO_ALL, python
 from support.drill import Drill, who_is
 
 from chaosgpu.agent.process import alive
+from chaosgpu.controls.session import Session
 
 # The promise for settings and processes: clean this long after the deadline.
 BOUND_S = 5.0
@@ -142,15 +144,13 @@ def test_a_holder_that_dies_stops_the_method_within_seconds(drill: Drill) -> Non
     assert "the process that held it died" in played.verdict[1]
 
 
-def test_an_activity_in_the_background_that_is_told_first_does_not_keep_the_main_thread_going(drill: Drill) -> None:
-    lock = python("lock", "break_file", module="support.drill", fault="test.lock.hold")
-    late = {**python("late", "says"), "background": True, "pauses": {"before": 1}}
-    chaos = drill.chaos([lock, late, drill.wait(60)], drill.folder)
-    chaos.wait_for(drill.waiting, 30)
-    [holder] = drill.host.holders()
-    drill.host.kill(who_is(holder.pid))
-    played = chaos.finish(20)
-
-    assert played.verdict[0] == "inconclusive"
-    assert "the process that held it died" in played.verdict[1]
-    assert played.journal["status"] == "interrupted"
+def test_a_thread_that_is_told_to_stop_is_not_taken_for_the_main_thread() -> None:
+    session = Session({}, {}, {})
+    session.stopped = "its fault has ended"
+    told: list[str | None] = []
+    background = threading.Thread(target=lambda: told.append(session.why_stop_here()))
+    background.start()
+    background.join()
+    assert (told, session.main_knows) == (["its fault has ended"], False)
+    assert session.why_stop_here() == "its fault has ended"
+    assert session.main_knows

@@ -98,8 +98,11 @@ def test_a_dropped_lease_and_a_stopped_run_are_renewed_no_more() -> None:
 
 
 AGENT = """
-import json, sys
+import json, os, sys
 request = json.load(sys.stdin)
+if os.path.exists(sys.argv[1] + ".fails"):
+    os.unlink(sys.argv[1] + ".fails")
+    sys.exit(1)
 with open(sys.argv[1], "a") as asked:
     asked.write(json.dumps(request) + "\\n")
 leases = [{"lease": name, "state": "active", "expires_in_s": request["ttl_s"]} for name in request["leases"]]
@@ -119,12 +122,6 @@ class _Asked:
     def requests(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
 
-    def wait_for(self, count: int) -> None:
-        end_s = time.monotonic() + 10
-        while len(self.requests()) < count:
-            assert time.monotonic() < end_s
-            time.sleep(0.02)
-
 
 def test_all_leases_of_a_run_are_renewed_with_one_call(tmp_path: Path) -> None:
     asked, held = _Asked(tmp_path), Renewal(tmp_path / "log")
@@ -140,6 +137,20 @@ def test_all_leases_of_a_run_are_renewed_with_one_call(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == ""
 
 
+def test_a_renewal_that_fails_is_told_and_tried_again(tmp_path: Path) -> None:
+    asked, held = _Asked(tmp_path), Renewal(tmp_path / "log")
+    (tmp_path / "asked.fails").touch()
+    held.hold("a", asked.way)
+    said: list[str] = []
+    end_s = time.monotonic() + 10
+    while "renewed" not in said and time.monotonic() < end_s:
+        held.sign()
+        time.sleep(0.05)
+        said += [key for report in held.reports() for key in report]
+    held.close()
+    assert said[:2] == ["failed", "renewed"]
+
+
 def test_a_renewer_whose_controller_closes_the_pipe_ends_at_once(tmp_path: Path) -> None:
     asked, held = _Asked(tmp_path), Renewal(tmp_path / "log")
     held.hold("a", asked.way)
@@ -152,7 +163,10 @@ def test_a_renewer_whose_controller_closes_the_pipe_ends_at_once(tmp_path: Path)
     assert asked.requests() == []
 
 
-def test_a_renewer_that_stands_still_keeps_no_thread_of_the_controller_waiting(tmp_path: Path) -> None:
+def test_a_renewer_that_stands_still_keeps_no_thread_of_the_controller_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "_END_S", 0.2)
     held = Renewal(tmp_path / "log")
     held.hold("a", _Asked(tmp_path).way)
     child = held._child
