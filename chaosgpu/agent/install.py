@@ -99,9 +99,9 @@ def _remove(places: Places, command: Sequence[str], home: Home, _: Sequence[str]
     systemd = places.look()
     if systemd is None:
         return {"backend": "cron", "written": [], "removed": [*_unlink(places.cron, (CRON_FILE,))]}
-    if os.path.exists(f"{places.units}/{SWEEP}"):  # noqa: PTH110 (pathlib costs 9 ms at start)
-        systemd.ask("disable", "--quiet", "--now", SWEEP)
-        systemd.ask("disable", "--quiet", RECOVER)
+    for unit in (SWEEP, RECOVER):
+        if os.path.exists(f"{places.units}/{unit}"):  # noqa: PTH110 (pathlib costs 9 ms at start)
+            systemd.ask("disable", "--quiet", "--now", unit)
     removed = _unlink(places.units, tuple(systemd_units(command, home.leases)))
     if removed:
         systemd.ask("daemon-reload")

@@ -178,6 +178,26 @@ def test_a_timer_that_systemd_does_not_show_as_waiting_is_refused(tmp_path: Path
         see()
 
 
+_WAITING = "printf 'Id=chaosgpu-revert-l1.timer\\nActiveState=active\\nSubState=waiting\\n'"
+
+
+@pytest.mark.parametrize(("systemctl", "goes_on"), [(_WAITING, True), ("exit 1", False)])
+def test_a_live_lease_goes_on_with_the_timer_alone_and_with_nothing_it_does_not(
+    tmp_path: Path, systemctl: str, *, goes_on: bool
+) -> None:
+    folder = LeaseFolder(Home(str(tmp_path), limited=False), "l1", SystemClock())
+    folder.make()
+    _, (programs,) = _host(tmp_path, systemctl)  # its systemd-run fails, so no keeper can be had
+    found = Systemd(f"{programs}/systemctl", f"{programs}/systemd-run", 252)
+    together = Together(("/bin/true",), SystemClock(), lambda: found)
+    assert not together.armed(folder)
+    if goes_on:
+        together.rearm(folder, {})
+    else:
+        with pytest.raises(Refused, match=r"timer .* could not be set.*keeper .* did not start"):
+            together.rearm(folder, {})
+
+
 def test_a_home_of_its_own_never_gets_units_of_the_hosts_systemd(tmp_path: Path) -> None:
     folder = LeaseFolder(Home(str(tmp_path), limited=True), "l1", SystemClock())
     deadline = choose(("a",), SystemClock(), Home(str(tmp_path), limited=True))
