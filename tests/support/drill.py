@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +54,15 @@ def break_file(duration_s: float = 30, fault: str = "test.file.set", timeout_s: 
     """Change the text in the test's file, or lock it."""
     path = os.environ["TEST_FILE"]
     return apply.apply_fault(fault, {"path": path}, duration_s=duration_s, hosts="localhost", timeout_s=timeout_s)
+
+
+def leave_a_child(seconds: float = 20) -> None:
+    """Fork as a careless activity does: the child has every file of the controller, the renewer's pipe too."""
+    if os.fork() == 0:
+        for stream in (1, 2):
+            os.close(stream)
+        time.sleep(seconds)
+        os._exit(0)
 
 
 class Drill:

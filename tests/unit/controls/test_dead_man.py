@@ -64,6 +64,16 @@ def test_after_kill_9_of_the_controller_nothing_renews_and_the_host_is_clean_in_
     wait_until(lambda: drill.host.residue() == [])
 
 
+def test_a_child_that_keeps_the_pipe_of_a_killed_controller_open_keeps_no_lease_alive(drill: Drill) -> None:
+    fork = python("fork", "leave_a_child", module="support.drill")
+    chaos = drill.chaos([python("break", "break_file", module="support.drill"), fork, drill.wait(60)], drill.folder)
+    chaos.wait_for(drill.waiting, 30)
+    chaos.send(signal.SIGKILL)
+    chaos.finish(5)
+    wait_until(lambda: not drill.host.broken(), drill.ttl_s + BOUND_S)
+    wait_until(lambda: drill.renewers() == [], drill.ttl_s + BOUND_S)
+
+
 def test_a_renewer_that_ignores_the_end_of_its_controller_is_found_by_the_same_test(drill: Drill) -> None:
     blind = Path(__file__).parents[2] / "support/blind_renewer.py"
     assert not _clean_after_kill_9(drill, within_s=drill.ttl_s + 1, TEST_RENEWER=str(blind))
