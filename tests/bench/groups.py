@@ -4,6 +4,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bench.plan import BenchFailed
@@ -63,7 +64,8 @@ def kill(name: str) -> None:
         return
     deadline = time.monotonic() + _END_S
     while "populated 1" in _read(group / "cgroup.events"):
-        (group / "cgroup.kill").write_text("1")
+        with suppress(OSError):  # another of us has removed it meanwhile
+            (group / "cgroup.kill").write_text("1")
         if time.monotonic() > deadline:
             raise BenchFailed(f"The processes {pids(name)} of {name} did not end within {_END_S:g} s of SIGKILL.")
         time.sleep(0.01)
@@ -79,7 +81,8 @@ def remove(name: str) -> None:
     """Remove the empty folders of a group in every hierarchy."""
     for group in folders(name):
         for folder, _, _ in os.walk(group, topdown=False):
-            Path(folder).rmdir()
+            with suppress(FileNotFoundError):  # another of us was quicker
+                Path(folder).rmdir()
 
 
 def _read(path: Path) -> str:

@@ -2,9 +2,7 @@
 """One host of a bench that is up: run a command, ask the agent, reboot, pull the plug, cut the network."""
 
 import json
-import os
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -112,10 +110,7 @@ class Host:
     def kill(self) -> None:
         """Pull the plug: no process of the host gets to do anything more."""
         self.plan.path("power").write_text("off")
-        who = read_identity(self.plan.path("running.json"))
-        if who is not None:
-            os.kill(who.pid, signal.SIGKILL)
-        groups.kill(nspawn.group(self._plan, self.plan))
+        groups.kill(nspawn.group(self._plan, self.plan))  # its nspawn and all that runs in it, in one go
         deadline = time.monotonic() + _OFF_S
         while self.plan.path("running.json").exists():  # until the rack has seen it
             if time.monotonic() > deadline:

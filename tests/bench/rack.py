@@ -41,9 +41,9 @@ class Rack:
             if machine is not None and machine.poll() is not None:
                 del self._running[host.name]
                 groups.end(nspawn.group(self._plan, host))  # a killed nspawn leaves its host running
-                host.path("running.json").unlink(missing_ok=True)
                 if machine.returncode != nspawn.REBOOT:
                     host.path("power").write_text("off")
+                host.path("running.json").unlink(missing_ok=True)  # last: whoever waits for this may turn it on again
                 machine = None
             if machine is None and host.path("power").read_text() == "on":
                 self._start(host)
