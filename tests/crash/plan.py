@@ -14,7 +14,7 @@ from crash.world import World
 _UNTIL = {"keep": strace.PAUSES}
 _AT_EXEC = ("execve",)
 # A holder does the same again and again until its lease is over; how often depends on how busy the machine is.
-_MOST_OF_A_LOOP = 80
+_MOST_OF_A_LOOP = 40
 DIES = ("process", "group", "all")
 
 

@@ -40,7 +40,7 @@ def until_hit(host: world.World, point: Point) -> Outcome:
 
 
 def strike_share(share: Share) -> list[tuple[Point, Outcome]]:
-    """Trace the share's phases, draw points of them with a fixed seed, strike them."""
+    """Trace the share's phases, draw points of them with a fixed seed, strike them; end at the first with residue."""
     with TemporaryDirectory(dir=room(), ignore_cleanup_errors=True) as folder:
         host = world.build(Path(folder), share.fault)
         try:
@@ -49,7 +49,12 @@ def strike_share(share: Share) -> list[tuple[Point, Outcome]]:
                 for segment in plan.segments(host, share.phases, share.roles)
                 for point in segment.points(share.fault)
             ]
-            return [(point, until_hit(host, point)) for point in plan.spread(found, share.count, seed=3)]
+            struck: list[tuple[Point, Outcome]] = []
+            for point in plan.spread(found, share.count, seed=3):
+                struck.append((point, until_hit(host, point)))
+                if struck[-1][1].residue:
+                    break
+            return struck
         finally:
             host.end()
 

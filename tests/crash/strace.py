@@ -45,9 +45,13 @@ class Call:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """Return what it acts on: the names of its files without pids and ids, and how a file is opened."""
+        """Return what it acts on: the names of its files without pids and ids, and how a file is opened or locked."""
         names = re.findall(r'/([^/<>"]+)[>"]', self.text)
-        return (self.name, *(re.sub(r"[0-9]+", "#", name) for name in names), *re.findall(r"\bO_[A-Z|_]+", self.text))
+        return (
+            self.name,
+            *(re.sub(r"[0-9]+", "#", name) for name in names),
+            *re.findall(r"\b(?:O|LOCK)_[A-Z|_]+", self.text),
+        )
 
 
 def find_strace() -> str:
