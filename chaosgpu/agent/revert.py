@@ -83,9 +83,10 @@ def _intend(folder: LeaseFolder, state: State, ended_by: str, reason: Optional[s
 
 
 def _put_back(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo]) -> Restored:
-    # A claim that was cleaned away is taken again; one that another lease holds by now means hands off.
-    host.claims.take(state.claims, Owner(host.home.path, folder.lease), lambda _: None)
-    host.step("claims held")
+    if undo is not None:
+        # A claim that was cleaned away is taken again; one that another lease holds by now means hands off.
+        host.claims.take(state.claims, Owner(host.home.path, folder.lease), lambda _: None)
+        host.step("claims held")
     ended = end_holder(folder, state.holder, host.clock)
     host.step("holder ended")
     if undo is None:
