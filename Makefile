@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format figures-drill clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down figures-drill figures-safety clean
 
 bin := .venv/bin
 
@@ -26,9 +26,20 @@ format:
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
+bench-up:
+	@scripts/install.sh lab,dev
+	@scripts/bench-up.sh $(or $(HOSTS),8)
+
+bench-down:
+	@scripts/bench-down.sh
+
 figures-drill:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/drill.py && $(bin)/python benchmarks/page.py
+
+figures-safety:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/safety.py && $(bin)/python benchmarks/page.py
 
 clean:
 	-$(bin)/chaosgpu lab down
