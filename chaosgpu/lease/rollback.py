@@ -65,6 +65,5 @@ def _refuse_open(leases: Iterable[Lease]) -> None:
             f"{lease.fault} ({lease.lease}) is {lease.state}: {lease.reason or 'no reason'}" for lease in left
         )
         raise NotRestored(
-            f"{left[0].host}: not everything was put back. {told}. "
-            "Do by hand what `chaosgpu leases` says."
+            f"{left[0].host}: not everything was put back. {told}. Do by hand what `chaosgpu leases` says."
         )
