@@ -95,6 +95,9 @@ class InProcess:
     environment: Mapping[str, str]
     folder: Path
 
+    def command_of(self, host: str) -> None:
+        """Return None: this one cannot be reached from another process."""
+
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:  # noqa: ARG002 (the seam's form)
         answer = io.BytesIO()
         parts = Parts(new_driver=self._driver, dev_log=str(self.folder / "log"), run_halt=str(self.folder / "HALT"))
