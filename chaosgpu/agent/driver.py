@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Dict, List, Mapping, NoReturn, Optional, Type
 
-from chaosgpu.agent.errors import AgentError, DriverFailed, DriverHung
+from chaosgpu.agent.errors import AgentError, DriverDied, DriverFailed, DriverHung
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["CALL_DEADLINE_S", "START_EXTRA_S", "ForkedDriver"]
@@ -85,7 +85,7 @@ class ForkedDriver:
     def _died(self, name: str) -> NoReturn:
         child, self._child = self._child, None
         how = "unexpectedly" if child is None else child.how_it_ended()
-        raise DriverFailed(
+        raise DriverDied(
             f"The driver's process ended {how} during the call {name}. "
             "The NVIDIA library may be broken or half replaced: check its packages and the kernel log."
         )

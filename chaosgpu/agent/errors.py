@@ -9,6 +9,7 @@ AgentError
 │   ├── Forbidden    the host's policy does not permit it
 │   └── Halted       the kill switch is latched on this host
 ├── DriverFailed     the NVIDIA driver answered with an error, or is not there
+│   ├── DriverDied   the driver's process ended before it answered: killed, by somebody or for memory
 │   └── DriverHung   a driver call did not come back within its deadline; its process was killed
 ├── Unverified       injected, and the effect could not be seen
 └── StoreFailed      the lease store could not be read or written
@@ -20,6 +21,7 @@ __all__ = [
     "AgentError",
     "BadRequest",
     "Claimed",
+    "DriverDied",
     "DriverFailed",
     "DriverHung",
     "Forbidden",
@@ -85,6 +87,10 @@ class DriverFailed(AgentError):
     def __init__(self, message: str, code: Optional[int] = None, lease: Optional[str] = None) -> None:
         super().__init__(message, lease)
         self.code = code
+
+
+class DriverDied(DriverFailed):
+    """The driver's process ended before it answered: killed, by somebody or for memory; that is no answer."""
 
 
 class DriverHung(DriverFailed):

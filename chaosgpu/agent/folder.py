@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One lease's folder: its state, its undo record, its locks, its holder's report."""
 
+import contextlib
 import json
 import os
 from dataclasses import replace
@@ -140,6 +141,13 @@ class LeaseFolder:
         except (OSError, ValueError) as error:
             raise StoreFailed(f"The holder's report in {self.path} cannot be read: {error}.") from error
         return found if isinstance(found, dict) else {}
+
+    def tidy(self) -> None:
+        """Remove what a killed process had begun to write; only with the lock held and the holder ended."""
+        with contextlib.suppress(OSError):  # litter is no reason for an undo to fail
+            for name in os.listdir(self.path):  # noqa: PTH208 (pathlib costs 9 ms)
+                if name.endswith(".new"):
+                    os.unlink(f"{self.path}/{name}")  # noqa: PTH108 (as above)
 
     def forget_report(self) -> None:
         """Remove a report of an earlier try, so that nobody takes it for this one's."""

@@ -9,7 +9,7 @@ from typing import Optional
 
 from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.environment import from_record
-from chaosgpu.agent.errors import AgentError, Claimed, DriverHung, Refused, StoreFailed
+from chaosgpu.agent.errors import AgentError, Claimed, DriverDied, DriverHung, Refused, StoreFailed
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import end_holder
@@ -66,7 +66,10 @@ def _revert(
         state = _intend(folder, state, state.ended_by or ended_by, reason)
     host.step("reverting")
     try:
-        restored = _put_back(host, folder, state, undo)
+        try:
+            restored = _put_back(host, folder, state, undo)
+        except DriverDied:  # somebody killed its process, which says nothing about the driver: ask a new one, once
+            restored = _put_back(host, folder, state, undo)
     except (AgentError, *FAULT_BROKE) as error:
         if not last_try and not isinstance(error, DriverHung):
             return state
@@ -116,6 +119,7 @@ def _close(host: Host, folder: LeaseFolder, state: State, restored: Restored) ->
     ended = folder.move(state, "clean")
     host.step("clean")
     host.claims.release(state.claims, Owner(host.home.path, folder.lease))
+    folder.tidy()
     return ended
 
 

@@ -141,3 +141,12 @@ def test_a_reply_that_was_lost_is_no_lost_lease(host: AgentHost) -> None:
     assert host.finish(host.start("apply", order, {"TEST_KILL_AT": str(last)})) == {"status": -signal.SIGKILL}
     assert host.ask("apply", **host.order(lease="l2"))["state"] == "active"
     assert json.loads(host.claims()[0].read_text())["lease"] == "l2"
+
+
+def test_what_a_killed_process_had_begun_to_write_goes_with_the_lease(host: AgentHost) -> None:
+    host.apply()
+    folder = host.home / "leases" / "l1"
+    for name in ("undo.4711.new", "state.4711.new"):
+        (folder / name).write_text("{")
+    assert host.undo()["state"] == "clean"
+    assert list(folder.glob("*.new")) == []
