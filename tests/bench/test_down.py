@@ -103,7 +103,7 @@ def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path, afte
     time.sleep(after_s)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=30)
-    assert left_of(plan) == []
+    wait_until(lambda: left_of(plan) == [])  # its rack may end a moment after it
 
 
 def test_a_kept_bench_outlives_who_made_it_until_it_is_taken_down(folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_no_lease_id_leads_to_another_units_name(host: Host, lease: str) -> None
     apply(host, lease, ttl_s=2.0)
     kill_keeper(host, lease)
     wait_until(lambda: not broken(host), 2.0 + _LATE_S)
-    assert host.run(["systemctl", "--failed", "--quiet"]).stdout == ""
+    assert host.run(["systemctl", "list-units", "--failed", "--quiet", "chaosgpu-*"]).stdout == ""
 
 
 @pytest.mark.parametrize("fault", ["gpu.power.cap", "gpu.memory.fill"])
@@ -51,8 +51,8 @@ def test_the_timer_alone_ends_a_lease_at_its_deadline(host: Host, fault: str) ->
 
 
 def test_the_keeper_alone_ends_a_lease_at_its_deadline(host: Host) -> None:
-    apply(host, "keeper", ttl_s=2.0)
-    stop_timer(host, "keeper")
+    apply(host, "keeper-alone", ttl_s=2.0)
+    stop_timer(host, "keeper-alone")
     assert broken(host)
     wait_until(lambda: not broken(host), 2.0 + _LATE_S)
 
@@ -99,7 +99,7 @@ def test_a_killed_reverter_is_started_again_and_leaves_no_failed_unit(host: Host
     host.run(reverter, check=True)
     wait_until(lambda: not broken(host), 3.0 + _LATE_S)
     wait_until(lambda: units(host, "again") == {})
-    assert host.run(["systemctl", "--failed", "--quiet"]).stdout == ""
+    assert host.run(["systemctl", "list-units", "--failed", "--quiet", "chaosgpu-*"]).stdout == ""
 
 
 def test_a_list_brings_a_lost_timer_and_a_lost_keeper_back(host: Host) -> None:
@@ -119,7 +119,7 @@ def test_a_holder_that_nobody_ends_is_ended_by_its_own_unit(host: Host) -> None:
     time.sleep(3.0)
     assert broken(host)
     wait_until(lambda: not broken(host), 8.0)
-    assert host.run(["systemctl", "--failed", "--quiet"]).stdout == ""
+    assert host.run(["systemctl", "list-units", "--failed", "--quiet", "chaosgpu-*"]).stdout == ""
 
 
 def test_where_logind_kills_what_a_session_leaves_the_lease_ends_at_its_deadline(host: Host) -> None:
