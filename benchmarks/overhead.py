@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from figures import Figure, at_most
-
 from chaosgpu.fleet.values import JsonObject
+from figures import Figure, at_most
 
 _ROUNDS = 15
 _RAW_PROCESS = """
@@ -135,7 +134,7 @@ def _inside() -> dict[str, float]:
 
 
 def _fill(gpu: str, request: Callable[[str, JsonObject], JsonObject]) -> dict[str, float]:
-    """Return the seconds to 90 % of the level, from the first block and from the start of the action, as NVML sees it."""
+    """Return the seconds to 90 % of the level, from the first block and from the start of the action, as NVML sees."""
     import pynvml  # noqa: PLC0415 (only the inner process has the simulated library)
 
     from chaosgpu.fleet.ask import ask  # noqa: PLC0415 (likewise)
