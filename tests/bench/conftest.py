@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from bench.base import base
 from bench.hosts import BENCHES, Bench, Host
 from bench.machine import why_not

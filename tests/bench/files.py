@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bench import triton
 from bench.plan import BenchFailed, BenchPlan, HostPlan
-
 from chaosgpu.agent import zipapp
 from chaosgpu.sim import build, instance
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from bench import files, groups, network, nspawn, ssh
 from bench.plan import BenchFailed, BenchPlan, HostPlan, read_identity
-
 from chaosgpu.sim import build
 from chaosgpu.sim.instance import Instance
 

@@ -17,7 +17,6 @@ from bench import groups, nspawn
 from bench.leftovers import clean
 from bench.network import inside
 from bench.plan import BenchPlan, HostPlan, me, write_json
-
 from chaosgpu.agent.process import identity
 
 __all__ = ["main"]

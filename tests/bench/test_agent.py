@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from bench.files import AGENT
 from bench.hosts import Host
 from bench.waiting import wait_until

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from bench.cached import cached
 from bench.plan import ROOT
 from bench.waiting import wait_until

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bench.hosts import Bench
 from bench.leftovers import clean, left_of, sweep
 from bench.plan import ROOT, BenchFailed, BenchPlan

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+
 from bench.hosts import Bench, Host
 from bench.network import answers
 from bench.plan import BenchFailed
 from bench.waiting import wait_until
-
 from chaosgpu.triton import api, canary
 
 _LIST = ["nvidia-smi", "-L"]

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+
 from bench.plan import BenchFailed
 from bench.sources import debian_mirror
 

@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+
 from bench.files import AGENT
 from bench.hosts import Host
 from bench.leases import apply, broken, kill_keeper, state, stop_timer, units

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from bench.files import AGENT
 from bench.hosts import Host
 from bench.leases import apply, broken, kill_keeper, state, stop_timer, units

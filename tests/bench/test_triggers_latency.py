@@ -2,6 +2,7 @@
 """How late the timer comes; the whole measurement is `python -m bench.latency`."""
 
 import pytest
+
 from bench.hosts import Host
 from bench.latency import latencies_s
 

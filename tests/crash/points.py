@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from chaosgpu.agent.values import JsonObject
 from crash import oracle, strace
 from crash.strace import Call
 from crash.world import SLOWER_S, TTL_S, World, kill
-
-from chaosgpu.agent.values import JsonObject
 
 BOUND_S = 5.0  # what may pass after the deadline (issue 3)
 _ENDS_WITHIN_S = 30.0

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from crash import oracle, points, sample, strace, world
 from crash.points import BOUND_S, Outcome, Point, strike
 

@@ -2,6 +2,7 @@
 """The driver's child of an undo dies, as the kernel kills when memory runs out: the fault must go all the same."""
 
 import pytest
+
 from crash.sample import Share, strike_share
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from crash import orders, strace
 from crash.strace import Call
 

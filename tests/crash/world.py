@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chaosgpu.agent.driver import ForkedDriver
+from chaosgpu.agent.main import main
+from chaosgpu.agent.values import JsonMapping, JsonObject
 from crash import crash_agent, oracle
 from crash.strace import Call, command
 from unit.faults import rig as rigs
 from unit.faults.cases import CASES
-
-from chaosgpu.agent.driver import ForkedDriver
-from chaosgpu.agent.main import main
-from chaosgpu.agent.values import JsonMapping, JsonObject
 
 ENTRY = Path(crash_agent.__file__).resolve()
 FILE, LOCK = "test.file.set", "test.lock.hold"

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.helpers import kill, pids, processes_of, until
 
 from chaosgpu.cli import main as cli
 from chaosgpu.errors import LabFailed
 from chaosgpu.lab.plan import SHM, LabPlan
 from chaosgpu.lab.prepare import LabOptions
 from chaosgpu.lab.up import bring_up, running, take_down
+from lab.helpers import kill, pids, processes_of, until
 
 _COMMAND = [sys.executable, "-c", "import sys; from chaosgpu.cli.main import main; sys.exit(main(sys.argv[1:]))"]
 

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from lab.helpers import memory_filled, until
 
 from chaosgpu.errors import AnswerWrong, Refused, Unreachable
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.lab.variants import LONG_TOKENS
 from chaosgpu.triton import api, probes
 from chaosgpu.triton.tensors import Tensor
+from lab.helpers import memory_filled, until
 
 _LONG = (Tensor("TOKENS", "INT32", (1, LONG_TOKENS), (65,) * LONG_TOKENS),)
 

@@ -4,13 +4,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from lab.helpers import kill, stubs_of, until
 
 from chaosgpu.errors import AnswerWrong
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.lease.run import Run
 from chaosgpu.triton import actions, api, probes
 from chaosgpu.triton.tensors import Tensor
+from lab.helpers import kill, stubs_of, until
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from lab.helpers import until
 
 from chaosgpu.agent.values import JsonObject
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.triton import probes
+from lab.helpers import until
 
 
 def _agent(lab: LabPlan, verb: str, request: JsonObject) -> JsonObject:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab.helpers import until
 
 from chaosgpu.errors import AnswerWrong, BadArgument, NoGuard, ReadingUnknown, Refused
 from chaosgpu.lab.plan import LabPlan
@@ -14,6 +13,7 @@ from chaosgpu.lease.run import Run
 from chaosgpu.triton import actions, api, probes
 from chaosgpu.triton.golden import read_golden, write_golden
 from chaosgpu.triton.tensors import Tensor
+from lab.helpers import until
 
 
 @pytest.fixture(autouse=True)

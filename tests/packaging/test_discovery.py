@@ -5,10 +5,10 @@ import inspect
 import json
 
 import pytest
-from support.declared import Declared, declared, is_optional
-from support.installed import DISTRIBUTION, Installed
 
 from chaosgpu.lint.values import fits
+from support.declared import Declared, declared, is_optional
+from support.installed import DISTRIBUTION, Installed
 
 ACTIVITIES = declared()
 IDS = [f"{one.module}.{one.name}" for one in ACTIVITIES]

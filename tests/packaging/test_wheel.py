@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from support.installed import ROOT, Installed
 
 NVIDIA_NAMES = ("libnvidia-ml.so", "libcuda.so", "nvidia-smi")

@@ -14,9 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.agent_faults import FAULTS, ROLES
-
 from chaosgpu.agent.main import Parts, main
+from support.agent_faults import FAULTS, ROLES
 
 
 class Steps:

@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.agent_entry import parts_for
-from support.agent_faults import is_locked
-
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.main import main
 from chaosgpu.agent.process import Identity, alive, end_group, tagged
 from chaosgpu.agent.record import State
+from support.agent_entry import parts_for
+from support.agent_faults import is_locked
 
 ENTRY = Path(__file__).with_name("agent_entry.py")
 FILE, LOCK = "test.file.set", "test.lock.hold"

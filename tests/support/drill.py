@@ -14,15 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from support.agent_host import ENTRY, AgentHost
-from support.chaos import GUARD, TESTS, UNDO_ALL, Chaos, experiment, python
-
 from chaosgpu.agent.process import Identity, identity, tagged
 from chaosgpu.errors import Unreachable
 from chaosgpu.fleet import ask
 from chaosgpu.fleet.transports import Reply
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.lease import apply, renewal
+from support.agent_host import ENTRY, AgentHost
+from support.chaos import GUARD, TESTS, UNDO_ALL, Chaos, experiment, python
 
 CONTROL = {"name": "drill", "provider": {"type": "python", "module": "support.drill"}}
 

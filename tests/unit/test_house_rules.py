@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from unit import house_rules, import_rules
 from unit.house_rules import Tree
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 import chaosgpu.agent
 from chaosgpu.agent.process import alive
+from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 
 @pytest.mark.parametrize("fault", [FILE, LOCK])

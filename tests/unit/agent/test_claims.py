@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from support.agent_host import FILE, LOCK, AgentHost
 
 from chaosgpu.agent.claims import Claims, Owner, keys
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.errors import Claimed
+from support.agent_host import FILE, LOCK, AgentHost
 
 
 @pytest.mark.parametrize("fault", [FILE, LOCK])

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 MOST_STEPS = 30

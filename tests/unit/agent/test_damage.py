@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent_host import ENTRY, FILE, LOCK, AgentHost, wait_until
 
 from chaosgpu.agent.errors import StoreFailed
 from chaosgpu.agent.store import SLOT_BYTES, Damaged, Slots, read_document, write_document
 from chaosgpu.agent.values import JsonObject
+from support.agent_host import ENTRY, FILE, LOCK, AgentHost, wait_until
 
 BODY: JsonObject = {"lease": "l1", "prior": {"watts": 400, "name": "ü"}, "list": [1, 2.5, None, True]}
 

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 from chaosgpu.agent.process import alive
+from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 
 @pytest.mark.parametrize("fault", [FILE, LOCK])

@@ -4,6 +4,7 @@
 import json
 
 import pytest
+
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 

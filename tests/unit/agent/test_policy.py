@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_host import POLICY, AgentHost
 
 from chaosgpu.agent.errors import Forbidden
 from chaosgpu.agent.guard import allow_claims
@@ -14,6 +13,7 @@ from chaosgpu.agent.home import Home
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.main import Parts, _host
 from chaosgpu.agent.policy import Policy, read_policy
+from support.agent_host import POLICY, AgentHost
 
 FULL: dict[str, Any] = {
     "version": 1,

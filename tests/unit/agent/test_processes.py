@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent_host import wait_until
 
 from chaosgpu.agent.process import (
     Identity,
@@ -22,6 +21,7 @@ from chaosgpu.agent.process import (
     started_under,
     tagged,
 )
+from support.agent_host import wait_until
 
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 PARENT = [sys.executable, "-S", "-c", "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()", *SLEEP]

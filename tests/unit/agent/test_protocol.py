@@ -9,11 +9,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 import chaosgpu.agent
 from chaosgpu.agent.syslog import operator_of
 from chaosgpu.agent.verbs import VERBS
+from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 SCHEMAS = Path(chaosgpu.agent.__file__).parent / "schemas"
 

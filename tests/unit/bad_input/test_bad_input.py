@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chaos import GUARD, Chaos, Played, experiment, python
-from unit.triton.services import closed_port, drips, raw, says
 
 from chaosgpu.sim.instance import Instance, create
 from chaosgpu.triton.golden import Case as GoldenCase
 from chaosgpu.triton.golden import Golden, write_golden
 from chaosgpu.triton.tensors import Tensor
+from support.chaos import GUARD, Chaos, Played, experiment, python
+from unit.triton.services import closed_port, drips, raw, says
 
 type Arguments = Mapping[str, object]
 _POLICY = {"version": 1, "permit": ["gpu.*"], "max_duration_s": 600}

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.chaos import Played, experiment, play, python
 
 from chaosgpu.cli.main import main
+from support.chaos import Played, experiment, play, python
 
 
 @pytest.fixture

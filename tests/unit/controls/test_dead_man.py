@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent_host import wait_until
-from support.chaos import UNDO_ALL, python
-from support.drill import Drill, who_is
 
 from chaosgpu.agent.process import alive
 from chaosgpu.controls.session import Session
+from support.agent_host import wait_until
+from support.chaos import UNDO_ALL, python
+from support.drill import Drill, who_is
 
 # The promise for settings and processes: clean this long after the deadline.
 BOUND_S = 5.0

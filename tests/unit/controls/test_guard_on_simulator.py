@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chaos import GUARD, Chaos, Played, experiment, python
 
 from chaosgpu.sim.instance import Instance, create
+from support.chaos import GUARD, Chaos, Played, experiment, python
 
 
 class Rack:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.chaos import GUARD, TINY, UNDO_ALL, Chaos, Played, experiment, play, python
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.chaos import GUARD, TINY, UNDO_ALL, experiment, play, python
 
 from chaosgpu.lease.chain import verify_chain
 from chaosgpu.lease.ledger import read_lines
+from support.chaos import GUARD, TINY, UNDO_ALL, experiment, play, python
 
 
 def test_a_verified_and_restored_fault_under_a_steady_state_passes(tmp_path: Path) -> None:

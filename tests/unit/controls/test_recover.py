@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent_host import wait_until
-from support.chaos import Played, python
-from support.drill import Drill
 
 from chaosgpu.lease.chain import verify_chain
 from chaosgpu.lease.ledger import read_lines
+from support.agent_host import wait_until
+from support.chaos import Played, python
+from support.drill import Drill
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unit.faults.rig import Rig
-
 from chaosgpu.agent.values import JsonObject
+from unit.faults.rig import Rig
 
 PROFILES = ("h100", "a100", "l40s", "t4", "geforce")
 

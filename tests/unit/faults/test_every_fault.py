@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from unit.faults.cases import CASES, PROFILES, Case
-from unit.faults.rig import Hurried, LyingDriver, Rig
 
 from chaosgpu.agent.errors import Unverified
 from chaosgpu.agent.faults.contract import Held
 from chaosgpu.agent.faults.registry import REGISTRY
+from unit.faults.cases import CASES, PROFILES, Case
+from unit.faults.rig import Hurried, LyingDriver, Rig
 
 SETTERS = ("gpu.clock.lock", "gpu.power.cap", "gpu.compute_mode.set", "gpu.persistence.off")
 BY_FAULT = {case.fault: case for case in CASES}

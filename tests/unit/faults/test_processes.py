@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.faults.cases import state_of
-from unit.faults.rig import Rig
 
 from chaosgpu.agent.faults import proc_table
 from chaosgpu.agent.faults.proc_table import Process
 from chaosgpu.agent.process import Identity, identity
 from chaosgpu.agent.values import JsonObject
+from unit.faults.cases import state_of
+from unit.faults.rig import Rig
 
 NONE: set[int] = set()
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.faults.rig import Rig
 
 from chaosgpu.agent.values import JsonObject
+from unit.faults.rig import Rig
 
 
 def _settings(rig: Rig) -> dict[str, Any]:

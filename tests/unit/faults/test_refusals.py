@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.faults.rig import Rig
 
 from chaosgpu.agent.values import JsonObject
+from unit.faults.rig import Rig
 
 Prepare = Callable[[Rig], None]
 NOT_SUPPORTED, NO_PERMISSION = 3, 4

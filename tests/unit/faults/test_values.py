@@ -2,10 +2,10 @@
 """Bad values are refused with a sentence that names the parameter, before anything is touched."""
 
 import pytest
-from unit.faults.rig import refusal
 
 from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.agent.values import JsonObject
+from unit.faults.rig import refusal
 
 GPU = {"gpu": "GPU-5c0ffee0-0000-0000-0000-000000000000"}
 BACK: JsonObject = {"restored_by": {"unit": "triton.service"}}

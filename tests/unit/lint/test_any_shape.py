@@ -5,10 +5,10 @@ import json
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.lint.writing import clean
 
 from chaosgpu.lint import lint, parse
 from chaosgpu.lint.nodes import escape
+from unit.lint.writing import clean
 
 WORDS = st.sampled_from(
     ["python", "probe", "range", "regex", "env", "process", "chaosgpu.controls.guard", "${url}", "${}", "", "a"]

@@ -13,12 +13,12 @@ from chaoslib.activity import run_activity
 from chaoslib.experiment import ensure_experiment_is_valid
 from chaoslib.hypothesis import within_tolerance
 from chaoslib.loader import load_experiment
-from unit.lint.cases import CASES, Case
-from unit.lint.writing import as_text, clean
 
 import chaosgpu.lint.rules
 from chaosgpu.lint import lint, read
 from chaosgpu.lint.functions import TRUSTED
+from unit.lint.cases import CASES, Case
+from unit.lint.writing import as_text, clean
 
 TRUST = TRUSTED | {"unit"}
 TESTS = Path(__file__).parents[2]

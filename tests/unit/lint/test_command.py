@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from unit.lint.writing import as_text, clean
 
 from chaosgpu.cli.main import main
+from unit.lint.writing import as_text, clean
 
 
 def test_a_clean_file_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from chaoslib.experiment import ensure_experiment_is_valid
 from chaoslib.loader import load_experiment
-from unit.lint.writing import Json, as_text, clean
 
 from chaosgpu.lint import Finding, lint, parse
+from unit.lint.writing import Json, as_text, clean
 
 FAULT: Json = {
     "name": "fill the memory",

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 from chaosgpu.agent.driver import ForkedDriver
 from chaosgpu.agent.errors import AgentError, BadRequest, DriverFailed, DriverHung
 from chaosgpu.agent.process import Identity, alive, identity
+from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 HANGS_IN = ["nvmlInitWithFlags", "nvmlDeviceGetMemoryInfo_v2"]
 

@@ -2,9 +2,9 @@
 """A GPU is named by UUID or PCI bus id; whatever else is named gets one sentence."""
 
 import pytest
-from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 from chaosgpu.agent.errors import BadRequest, DriverFailed
+from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 
 @pytest.mark.parametrize("written", ["00000000:43:00.0", "0000:43:00.0", "43:00.0", "0000:43:00", "43:00"])

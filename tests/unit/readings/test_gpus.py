@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit.readings.conftest import MakeGpus, uuid_of
 
 from chaosgpu.agent.errors import BadRequest, DriverFailed
 from chaosgpu.agent.readings.catalogue import Tools, take
 from chaosgpu.agent.readings.health import healthy
 from chaosgpu.sim.instance import Instance
+from unit.readings.conftest import MakeGpus, uuid_of
 
 type MakeTools = Callable[[Instance], Tools]
 

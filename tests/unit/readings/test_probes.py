@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from unit.readings.conftest import MakeAgent, MakeGpus, holding, uuid_of
 
 from chaosgpu.agent.process import tagged
 from chaosgpu.agent.readings.catalogue import readings
@@ -17,6 +16,7 @@ from chaosgpu.errors import AgentFailed, BadArgument, ReadingUnknown, Unreachabl
 from chaosgpu.fleet.ask import use_transport
 from chaosgpu.gpu import probes
 from chaosgpu.sim.instance import Instance
+from unit.readings.conftest import MakeAgent, MakeGpus, holding, uuid_of
 
 
 @dataclass(frozen=True)

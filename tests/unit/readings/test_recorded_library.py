@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 from chaosgpu.agent import library
 from chaosgpu.agent.driver import ForkedDriver
 from chaosgpu.agent.errors import DriverFailed
 from chaosgpu.agent.values import JsonObject
 from chaosgpu.sim.instance import Instance
+from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 
 def recorded(gpus: Instance, make_driver: MakeDriver) -> JsonObject:

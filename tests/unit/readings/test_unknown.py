@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.errors import BadRequest, DriverFailed
 from chaosgpu.agent.readings.catalogue import Tools, readings, take
 from chaosgpu.sim.instance import Instance, create
+from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
 # For each reading: what the driver is made unable to do, and what is unknown then.
 CASES = [

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from unit.readings.conftest import holding, uuid_of
 
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.driver import ForkedDriver
@@ -14,6 +13,7 @@ from chaosgpu.agent.process import start_time
 from chaosgpu.agent.readings.catalogue import Answer, Tools, take
 from chaosgpu.agent.values import JsonValue
 from chaosgpu.sim.instance import Instance, create
+from unit.readings.conftest import holding, uuid_of
 
 PROFILES = ["h100", "a100", "l40s", "t4", "geforce"]
 

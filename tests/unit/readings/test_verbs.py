@@ -7,10 +7,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.readings.conftest import MakeAgent, MakeGpus, uuid_of
 
 from chaosgpu.agent.readings.catalogue import readings
 from chaosgpu.sim.instance import Instance
+from unit.readings.conftest import MakeAgent, MakeGpus, uuid_of
 
 
 def schema(verb: str) -> dict[str, Any]:

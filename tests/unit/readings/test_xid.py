@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from unit.readings.conftest import MakeGpus, uuid_of
 
 from chaosgpu.agent.errors import DriverFailed
 from chaosgpu.agent.readings.catalogue import Answer, Tools, take
 from chaosgpu.agent.values import JsonValue
 from chaosgpu.sim.instance import Instance
+from unit.readings.conftest import MakeGpus, uuid_of
 
 type MakeTools = Callable[[Instance], Tools]
 

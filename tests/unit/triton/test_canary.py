@@ -7,12 +7,12 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from unit.triton.services import BinaryAnswer, Pages, closed_port, drips, inferred, pages, raw
 
 from chaosgpu.errors import AnswerWrong, ReadingUnknown
 from chaosgpu.triton import canary
 from chaosgpu.triton.golden import Case, Golden
 from chaosgpu.triton.tensors import Tensor
+from unit.triton.services import BinaryAnswer, Pages, closed_port, drips, inferred, pages, raw
 
 _IN = Tensor("IN", "FP32", (1,), (0.5,))
 _ROWS = Tensor("IN", "FP32", (16, 1), tuple(float(row) for row in range(16)))

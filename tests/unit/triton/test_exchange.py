@@ -4,12 +4,12 @@
 import time
 
 import pytest
-from unit.triton.services import closed_port, drips, pages, raw, says
 
 from chaosgpu.errors import BadArgument, ReadingUnknown, Unreachable
 from chaosgpu.triton import api, probes
 from chaosgpu.triton import http as triton_http
 from chaosgpu.triton.http import TooSlow, exchange
+from unit.triton.services import closed_port, drips, pages, raw, says
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 

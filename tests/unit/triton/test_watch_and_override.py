@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from unit.triton.services import inferred, pages
 
 from chaosgpu.errors import BadArgument, NoGuard
 from chaosgpu.fleet.values import JsonValue
@@ -17,6 +16,7 @@ from chaosgpu.triton import actions, override, probes
 from chaosgpu.triton.golden import Case, Golden
 from chaosgpu.triton.tensors import Tensor
 from chaosgpu.triton.watch import Sample, Watch, summary
+from unit.triton.services import inferred, pages
 
 _IN = Tensor("IN", "FP32", (1,), (0.5,))
 _OUT = Tensor("OUT", "FP32", (1,), (2.0,))

@@ -2,9 +2,9 @@
 """An apply that comes to its end while somebody looks is not taken for one that died."""
 
 import pytest
-from support.agent_host import AgentHost
 
 from chaosgpu.agent.folder import LeaseFolder
+from support.agent_host import AgentHost
 
 
 def test_a_lease_that_becomes_active_between_two_looks_is_not_abandoned(

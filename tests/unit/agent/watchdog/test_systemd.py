@@ -4,7 +4,6 @@
 from pathlib import Path
 
 import pytest
-from support.agent_host import wait_until
 
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.errors import Refused
@@ -16,6 +15,7 @@ from chaosgpu.agent.watchdog.choose import choose
 from chaosgpu.agent.watchdog.systemd import Systemd, find_systemd
 from chaosgpu.agent.watchdog.timer import armed_units, timer_words
 from chaosgpu.agent.watchdog.together import Together
+from support.agent_host import wait_until
 
 _SYSTEMD = Systemd("/usr/bin/systemctl", "/usr/bin/systemd-run", 252)
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.agent_host import ENTRY, LOCK, AgentHost, wait_until
 
 
