@@ -35,11 +35,11 @@ bench-down:
 
 figures-drill:
 	@scripts/install.sh lab,dev
-	$(bin)/python benchmarks/drill.py && $(bin)/python benchmarks/page.py
+	$(bin)/python benchmarks/drill.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
 figures-safety:
 	@scripts/install.sh lab,dev
-	$(bin)/python benchmarks/safety.py && $(bin)/python benchmarks/page.py
+	$(bin)/python benchmarks/safety.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
 clean:
 	-$(bin)/chaosgpu lab down
