@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down figures-drill figures-safety clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test figures-drill figures-safety clean
 
 bin := .venv/bin
 
@@ -13,7 +13,7 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q
+	$(bin)/pytest -q --ignore=tests/bench
 
 lint:
 	@scripts/install.sh lab,dev
@@ -32,6 +32,9 @@ bench-up:
 
 bench-down:
 	@scripts/bench-down.sh
+
+bench-test: lint
+	$(bin)/pytest -q tests/bench
 
 figures-drill:
 	@scripts/install.sh lab,dev

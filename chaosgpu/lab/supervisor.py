@@ -96,6 +96,8 @@ def main(directory: str) -> int:
     if traffic is not None:
         _end(traffic, _TRAFFIC_END_S)
     _end(triton, _TRITON_END_S)
+    for region in plan.leftover_shm():  # the guardian does it too; but it may have been killed
+        region.unlink(missing_ok=True)
     return 0
 
 

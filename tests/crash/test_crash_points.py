@@ -69,10 +69,11 @@ def test_every_kind_of_residue_is_seen(host: world.World) -> None:
     with (host.lease_folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         found = host.residue()
+    assert oracle.litter(host.home) == ["undo.1.new"]
     host.ask("undo", {"protocol": 1, "lease": host.lease})
     kinds = [line.split(" ")[0] for line in found]
     assert kinds == ["the", "claim", "process", "lock", "lock", "lease"], found
-    assert oracle.litter(host.home) == ["undo.1.new"]
+    assert oracle.litter(host.home) == []
     points.wait_until(lambda: not host.residue(), BOUND_S)
     assert host.residue() == []
 
