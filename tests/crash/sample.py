@@ -64,5 +64,5 @@ def shares(faults: Sequence[str]) -> list[Share]:
     cut = []
     for fault in faults:
         cut.append(Share(fault, ("apply",), ("agent", "hold", "keep"), 14))
-        cut.append(Share(fault, ("undo alone", "keeper"), ("agent", "keep-revert"), 10))
+        cut.append(Share(fault, ("undo alone", "keeper"), ("agent", "keep-revert"), 14))
     return cut
