@@ -19,6 +19,7 @@ from support.chaos import GUARD, Chaos, Played, experiment, python
 from unit.triton.services import closed_port, drips, raw, says
 
 type Arguments = Mapping[str, object]
+_NO_GPU = "GPU-00000000-0000-0000-0000-000000000000"
 _POLICY = {"version": 1, "permit": ["gpu.*"], "max_duration_s": 600}
 
 
@@ -74,15 +75,15 @@ CASES = [
         "driver and library of two versions", "cap_power", {"watts": 300}, "NVML answered 18",
         lambda rack: rack.sim.inject("version_mismatch"),
     ),
-    Case("no such GPU", "cap_power", {"gpu": "GPU-00000000-0000-0000-0000-000000000000", "watts": 300}, "no GPU"),
-    Case("an index where a UUID is demanded", "cap_power", {"gpu": "0", "watts": 300}, "UUID"),
-    Case("percent over 100", "fill_memory", {"used_percent": 101}, "100"),
-    Case("a duration of zero", "cap_power", {"watts": 300, "duration_s": 0}, "duration_s"),
-    Case("a negative rate", "leak_memory", {"rate_mib_s": -5}, "rate_mib_s"),
-    Case("a limit that the product has not", "cap_power", {"watts": 5000}, "between"),
-    Case("another host", "cap_power", {"watts": 300, "hosts": "gpu-node-7"}, "gpu-node-7"),
+    Case("no such GPU", "cap_power", {"gpu": _NO_GPU, "watts": 300}, f"There is no GPU {_NO_GPU}"),
+    Case("an index where a UUID is demanded", "cap_power", {"gpu": "0", "watts": 300}, "gpu is the index 0"),
+    Case("percent over 100", "fill_memory", {"used_percent": 101}, "over 0 and at most 100, not 101"),
+    Case("a duration of zero", "cap_power", {"watts": 300, "duration_s": 0}, "must be a number of seconds over 0"),
+    Case("a negative rate", "leak_memory", {"rate_mib_s": -5}, "rate_mib_s must be at least 0.5, not -5"),
+    Case("a limit that the product has not", "cap_power", {"watts": 5000}, "watts must be between 200 and 700"),
+    Case("another host", "cap_power", {"watts": 300, "hosts": "gpu-node-7"}, "hosts='gpu-node-7' cannot be reached"),
     Case(
-        "no policy", "cap_power", {"watts": 300}, "policy",
+        "no policy", "cap_power", {"watts": 300}, "This host has no policy",
         lambda rack: (rack.home / "policy.json").unlink(),
     ),
 ]  # fmt: skip
@@ -150,20 +151,21 @@ class TritonCase:
 
 _TRITON = [
     TritonCase("down", _down, "Connection refused"),
-    TritonCase("at an address that is none", _no_address, "not an address"),
-    TritonCase("asked for an answer within no time", _down, "within_s", within_s=0),
+    TritonCase("at an address that is none", _no_address, "not 'not an address'"),
+    TritonCase("asked for an answer within no time", _down, "within_s must be", within_s=0),
     TritonCase(
         "slow", lambda: raw(drips(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", 0.1, 30)), "no answer within 0.5 s"
     ),
-    TritonCase("answering garbage", lambda: raw(says(b"\x00\x01 this is no HTTP \xff\r\n\r\n")), "not right"),
+    TritonCase("answering garbage", lambda: raw(says(b"\x00\x01 this is no HTTP \xff\r\n\r\n")), "is not HTTP"),
     TritonCase(
-        "closing mid-body", lambda: raw(says(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")), "not right"
+        "closing mid-body", lambda: raw(says(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")),
+        "closed the connection in the middle of its answer",
     ),
     TritonCase(
         "without that model",
         lambda: raw(says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 48\r\n\r\n"
                          b'{"error":"Request for unknown model: \'chat\'."}\n\n')),
-        "chat",
+        "HTTP 404: Request for unknown model",
     ),
 ]  # fmt: skip
 

@@ -17,7 +17,6 @@ from unit.faults.rig import Hurried, LyingDriver, Rig
 
 SETTERS = ("gpu.clock.lock", "gpu.power.cap", "gpu.compute_mode.set", "gpu.persistence.off")
 BY_FAULT = {case.fault: case for case in CASES}
-PROCESSES = ("gpu.process.kill", "gpu.process.stop")
 
 
 def _settled(rig: Rig) -> list[dict[str, Any]]:
@@ -30,7 +29,7 @@ def test_every_fault_in_the_registry_has_a_case() -> None:
 
 
 # A fault on processes does not depend on the product: one product is enough for these two.
-RUNS = [(case, profile) for case in CASES for profile in PROFILES if profile == "h100" or case.fault not in PROCESSES]
+RUNS = [(case, profile) for case in CASES for profile in PROFILES]
 
 
 @pytest.mark.parametrize(("case", "profile"), RUNS, ids=[f"{case.fault}-{profile}" for case, profile in RUNS])
