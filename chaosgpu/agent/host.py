@@ -53,6 +53,7 @@ class Host:
     halt_files: Tuple[str, ...]
     operator: str = "unknown"
     step: Callable[[str], None] = lambda _: None
+    stopped: Callable[[LeaseFolder], Optional[str]] = lambda _: None  # why, by its stop conditions; the keeper looks
 
     def fault(self, name: str) -> AnyFault:
         """Return the fault of that name."""

@@ -23,6 +23,7 @@ from chaosgpu.agent.process import end_group
 from chaosgpu.agent.record import State, Undo
 from chaosgpu.agent.revert import FAULT_BROKE, revert
 from chaosgpu.agent.start import StartAt
+from chaosgpu.agent.stops.begin import begin
 from chaosgpu.agent.values import JsonObject
 
 __all__ = ["apply"]
@@ -52,6 +53,7 @@ def apply(host: Host, order: Order) -> State:
         # Before the check: what another lease did, perhaps one that is over, must not be taken for the host's own.
         host.claims.refuse_held(claims, owner, lambda other: _mend_ours(host, other))
         fault.check(params, context)
+        order = replace(order, stop_when=begin(host, order.stop_when, driver))
         folder.make()
         with folder.apply_lock():
             if not _reserve(host, folder, order, claims):
@@ -148,7 +150,10 @@ class _Applying:
         environment = environment_to_hand_on(host.environment)
         recorded: JsonObject = dict(environment)
         library = self.driver.library(claims)
-        undo = Undo(folder.lease, self.order.fault, self.order.params, prior, plan is not None, recorded, library)
+        order = self.order
+        undo = Undo(
+            folder.lease, order.fault, order.params, prior, plan is not None, recorded, library, order.stop_when
+        )
         folder.write_undo(undo)
         host.step("undo written")
         see_armed = host.deadline.arm(folder, environment)

@@ -3,7 +3,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Callable, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent import halt, protocol
@@ -112,12 +112,14 @@ def main(
 
 def _watch(parts: Parts, environment: Mapping[str, str], verb: str, path: str) -> int:
     """Be the keeper or the reverter of one lease."""
+    from chaosgpu.agent.stops.watcher import Watcher  # noqa: PLC0415 (as below)
     from chaosgpu.agent.watchdog.due import due  # noqa: PLC0415 (only they need it)
     from chaosgpu.agent.watchdog.keep import keep  # noqa: PLC0415 (as above)
 
     leases, lease = os.path.split(path)
     home = Home(os.path.dirname(leases), "CHAOSGPU_AGENT_HOME" in environment)  # noqa: PTH120 (as above)
-    status = (keep if verb == "keep" else due)(_host(parts, environment, home, verb), lease)
+    host = _host(parts, environment, home, verb)
+    status = keep(replace(host, stopped=Watcher(host)), lease) if verb == "keep" else due(host, lease)
     log_verb(parts.dev_log, verb, "keeper" if verb == "keep" else "timer", {"lease": lease}, "done")
     return status
 

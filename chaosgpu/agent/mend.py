@@ -33,7 +33,8 @@ def why_over(host: Host, folder: LeaseFolder, state: State) -> Optional[Tuple[st
         return "abandoned", "the process that applied it died before it was active"
     if state.state == "active" and state.holder is not None and not alive(state.holder):
         return "holder_died", f"its holder process {state.holder.pid} ended before its time"
-    return None
+    stopped = host.stopped(folder) if state.state in LIVE else None
+    return None if stopped is None else ("stop", stopped)
 
 
 def _still(folder: LeaseFolder, state: State) -> bool:

@@ -30,11 +30,14 @@ class Order:
     run: str
     inject_at_s: Optional[float]  # seconds since 1970
     sha256: str
+    stop_when: JsonObject
 
 
 def parse_order(request: JsonMapping) -> Order:
     """Read an apply request; the agent makes a lease id where the caller gave none."""
-    asked = {key: request.get(key) for key in ("fault", "params", "ttl_s", "max_duration_s", "run", "inject_at")}
+    asked = {
+        key: request.get(key) for key in ("fault", "params", "ttl_s", "max_duration_s", "run", "inject_at", "stop_when")
+    }
     order = Order(
         lease=values.optional_text(request, "lease") or os.urandom(8).hex(),
         fault=values.text(request, "fault"),
@@ -46,6 +49,7 @@ def parse_order(request: JsonMapping) -> Order:
         if request.get("inject_at") is None
         else values.number(request, "inject_at", 0.0, _FAR_FUTURE_S),
         sha256=hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest(),
+        stop_when=values.mapping(request, "stop_when") if request.get("stop_when") is not None else {},
     )
     if order.ttl_s > order.max_duration_s:
         raise BadRequest(f"ttl_s {order.ttl_s:g} is longer than max_duration_s {order.max_duration_s:g}.")

@@ -17,7 +17,7 @@ FORM = 1
 LIVE = ("armed", "active")
 OPEN = ("reserved", "armed", "active", "reverting", "stuck")
 ENDED = ("clean", "tombstone")
-ENDED_BY = ("undo", "deadline", "halt", "unverified", "holder_died", "abandoned", "refused")
+ENDED_BY = ("undo", "deadline", "halt", "unverified", "holder_died", "stop", "abandoned", "refused")
 _MAX_TEXT = 600
 _MOST_ENTRIES = 16
 
@@ -33,6 +33,7 @@ class Undo:
     holds: bool  # whether a holder process belongs to it
     environment: JsonObject
     library: Optional[JsonObject]
+    stop_when: JsonObject = field(default_factory=dict)  # as `stops.begin` made it
 
     def to_json(self) -> JsonObject:
         """Return it as JSON."""
@@ -51,6 +52,7 @@ class Undo:
                 holds=values.flag(source, "holds", default=False),
                 environment=values.mapping(source, "environment"),
                 library=None if source.get("library") is None else values.mapping(source, "library"),
+                stop_when=values.mapping(source, "stop_when"),
             )
         except BadRequest as error:
             raise Damaged(f"The undo record cannot be understood: {error}") from error

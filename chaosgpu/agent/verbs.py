@@ -184,7 +184,7 @@ def _reading(name: str) -> Verb:
 VERBS: Dict[str, Tuple[Verb, FrozenSet[str]]] = {
     "apply": (
         _apply,
-        frozenset({"lease", "fault", "params", "ttl_s", "max_duration_s", "run", "inject_at"}),
+        frozenset({"lease", "fault", "params", "ttl_s", "max_duration_s", "run", "inject_at", "stop_when"}),
     ),
     "undo": (_undo, frozenset({"lease", "run", "all"})),
     "renew": (_renew, frozenset({"run", "leases", "ttl_s"})),

@@ -11,6 +11,7 @@ _ENDED_HOW = {
     "deadline": "its time was over; give it a longer duration_s",
     "halt": "the host was halted",
     "holder_died": "the process that held it died",
+    "stop": "a stop condition on the host ended it",
     "undo": "somebody undid it",
     "abandoned": "the agent that put it in was ended",
 }
