@@ -11,6 +11,7 @@ from chaosgpu.agent.faults.contract import Context, Driver, Fault
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.policy import Policy
+from chaosgpu.agent.systemd import Systemd, no_systemd
 from chaosgpu.agent.values import JsonMapping
 from chaosgpu.agent.watchdog.deadline import Deadline
 
@@ -54,6 +55,7 @@ class Host:
     operator: str = "unknown"
     step: Callable[[str], None] = lambda _: None
     stopped: Callable[[LeaseFolder], Optional[str]] = lambda _: None  # why, by its stop conditions; the keeper looks
+    find_systemd: Callable[[], Optional[Systemd]] = no_systemd
 
     def fault(self, name: str) -> AnyFault:
         """Return the fault of that name."""
@@ -69,7 +71,7 @@ class Host:
     def context(self, driver: Driver, lease_dir: Optional[str], protected_units: Tuple[str, ...] = ()) -> Context:
         """Return what a fault may use."""
         limit = self.home.path if self.home.limited else None
-        return Context(driver, self.clock, lease_dir, limit, protected_units)
+        return Context(driver, self.clock, lease_dir, limit, protected_units, self.find_systemd)
 
     def registry(self) -> Dict[str, AnyFault]:
         """Return all faults by name."""

@@ -16,9 +16,9 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import AgentError, BadRequest, Refused, StoreFailed
 from chaosgpu.agent.home import Home
+from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.units import CRON_FILE, RECOVER, SWEEP, cron_file, systemd_units
 from chaosgpu.agent.values import JsonObject
-from chaosgpu.agent.watchdog.systemd import Systemd, find_systemd
 
 __all__ = ["CRON", "UNITS", "Places", "install_units"]
 
@@ -86,7 +86,7 @@ def _install(places: Places, command: Sequence[str], home: Home, before: Sequenc
         return {"backend": "cron", "written": [*_write(places.cron, {CRON_FILE: cron_file(command)})], "removed": []}
     written = _write(places.units, systemd_units(command, home.leases, before))
     if written:  # a reload fires timers of others early, so not without need
-        systemd.ask("daemon-reload")
+        systemd.reload()
     systemd.ask("enable", "--quiet", RECOVER)
     systemd.ask("enable", "--quiet", "--now", SWEEP)
     return {"backend": "systemd", "written": [*written], "removed": []}
@@ -104,7 +104,7 @@ def _remove(places: Places, command: Sequence[str], home: Home, _: Sequence[str]
             systemd.ask("disable", "--quiet", "--now", unit)
     removed = _unlink(places.units, tuple(systemd_units(command, home.leases)))
     if removed:
-        systemd.ask("daemon-reload")
+        systemd.reload()
     return {"backend": "systemd", "written": [], "removed": [*removed]}
 
 

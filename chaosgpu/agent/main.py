@@ -17,6 +17,7 @@ from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
 from chaosgpu.agent.policy import SYSTEM_POLICY, Policy, read_policy
 from chaosgpu.agent.revert import FAULT_BROKE
 from chaosgpu.agent.syslog import DEV_LOG, log_verb, operator_of
+from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject
 from chaosgpu.agent.verbs import CHANGING, VERBS
 from chaosgpu.agent.watchdog.choose import choose
@@ -61,6 +62,7 @@ class Parts:
     dev_log: str = DEV_LOG
     clock: Optional[Clock] = None
     step: Callable[[str], None] = _no_step
+    find_systemd: Callable[[], Optional[Systemd]] = find_systemd
 
 
 def main(
@@ -159,4 +161,5 @@ def _host(parts: Parts, environment: Mapping[str, str], home: Home, operator: st
         halt_files=(home.halt, parts.run_halt),
         operator=operator,
         step=parts.step,
+        find_systemd=parts.find_systemd,
     )

@@ -7,8 +7,9 @@ later, any number of times and from any process: undo, restored. Everything that
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Optional, Protocol, Tuple, TypeVar
+from typing import Callable, ClassVar, Generic, Optional, Protocol, Tuple, TypeVar
 
+from chaosgpu.agent.systemd import Systemd, no_systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["Context", "Driver", "Fault", "Held", "HolderPlan", "Restored"]
@@ -39,6 +40,7 @@ class Context:
 
     `limited_to_home`: if set, only processes with `process.started_under(pid, home)` may be touched, else Forbidden.
     `protected_units`: systemd units that the host's policy protects; a fault that reaches one raises Forbidden.
+    `find_systemd` returns systemd where it is this host's PID 1, else None.
     """
 
     driver: Driver
@@ -46,6 +48,7 @@ class Context:
     lease_dir: Optional[str] = None
     limited_to_home: Optional[str] = None
     protected_units: Tuple[str, ...] = ()
+    find_systemd: Callable[[], Optional[Systemd]] = no_systemd
 
 
 @dataclass(frozen=True)

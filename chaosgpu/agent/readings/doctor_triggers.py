@@ -5,8 +5,8 @@ import os
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.install import CRON, UNITS
+from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.units import CRON_FILE, RECOVER, SWEEP, cron_file, exec_line
-from chaosgpu.agent.watchdog.systemd import Systemd, find_systemd
 
 __all__ = ["triggers"]
 

@@ -9,7 +9,7 @@ from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.process import spawn_detached
-from chaosgpu.agent.watchdog.systemd import Systemd
+from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["Keeper"]
 

@@ -7,7 +7,7 @@ from typing import Callable, Mapping, Sequence, Tuple
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import AgentError, Refused
 from chaosgpu.agent.folder import LeaseFolder
-from chaosgpu.agent.watchdog.systemd import Systemd
+from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["Timer", "armed_units", "has_timer", "timer_words", "unit_of"]
 

@@ -6,9 +6,9 @@ from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import AgentError, Refused
 from chaosgpu.agent.folder import LeaseFolder
+from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.watchdog.deadline import Backend
 from chaosgpu.agent.watchdog.keeper import Keeper
-from chaosgpu.agent.watchdog.systemd import Systemd
 from chaosgpu.agent.watchdog.timer import Timer, has_timer
 
 __all__ = ["Together"]

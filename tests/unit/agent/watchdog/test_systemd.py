@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from chaosgpu.agent import systemd
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.process import alive, identity
-from chaosgpu.agent.watchdog import systemd
+from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.watchdog.choose import choose
-from chaosgpu.agent.watchdog.systemd import Systemd, find_systemd
 from chaosgpu.agent.watchdog.timer import armed_units, timer_words
 from chaosgpu.agent.watchdog.together import Together
 from support.agent_host import wait_until

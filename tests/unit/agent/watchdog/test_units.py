@@ -14,8 +14,8 @@ import pytest
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.install import Places, install_units
 from chaosgpu.agent.readings.doctor_triggers import triggers
+from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.units import BEFORE, RECOVER, SWEEP, cron_file, systemd_units
-from chaosgpu.agent.watchdog.systemd import Systemd
 
 _COMMAND = ("/usr/bin/python3", "-I", "-S", "/usr/libexec/chaosgpu/agent.pyz")
 _LEASES = "/var/lib/chaosgpu/leases"

@@ -9,11 +9,12 @@ from typing import Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused
 
-__all__ = ["BOOTED", "PROGRAMS", "Systemd", "find_systemd"]
+__all__ = ["BOOTED", "PROGRAMS", "Systemd", "find_systemd", "no_systemd"]
 
 BOOTED = "/run/systemd/system"  # sd_booted(3): there only where systemd is PID 1
 PROGRAMS = ("/usr/bin", "/bin")
 ANSWER_WITHIN_S = 5.0
+RELOADS_WITHIN_S = 30.0  # generators run, and every unit is read: a second or two on a busy host
 _PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 # From this version on a scope can end itself (its NEWS).
 _SCOPES_END_SINCE = 244
@@ -27,9 +28,13 @@ class Systemd:
     systemd_run: str
     version: int
 
-    def ask(self, *words: str) -> str:
+    def ask(self, *words: str, within_s: Optional[float] = None) -> str:
         """Run systemctl and return what it said; Refused where it failed or did not answer in time."""
-        return _call((self.systemctl, "--no-pager", "--no-ask-password", *words))
+        return _call((self.systemctl, "--no-pager", "--no-ask-password", *words), within_s)
+
+    def reload(self) -> None:
+        """Have it read its units anew; this fires timers of others early, so not without need."""
+        self.ask("daemon-reload", within_s=RELOADS_WITHIN_S)
 
     def start(self, *words: str) -> str:
         """Run systemd-run; Refused likewise."""
@@ -74,6 +79,11 @@ def find_systemd(booted: str = BOOTED, programs: Sequence[str] = PROGRAMS) -> Op
     return None if version is None else Systemd(systemctl, systemd_run, int(version.group()))
 
 
+def no_systemd() -> Optional[Systemd]:
+    """Find none: for a lab, a user's own folder, and tests."""
+    return None
+
+
 class _Silent(Refused):
     """No answer in time: that host is ill, and nothing is begun on it."""
 
@@ -83,10 +93,10 @@ def _program(name: str, folders: Sequence[str]) -> Optional[str]:
     return next((path for path in found if os.access(path, os.X_OK)), None)
 
 
-def _call(words: Sequence[str]) -> str:
+def _call(words: Sequence[str], within_s: Optional[float] = None) -> str:
     import subprocess  # noqa: PLC0415 (8 ms, and only hosts with systemd need it)
 
-    shown = " ".join(words)
+    shown, within_s = " ".join(words), ANSWER_WITHIN_S if within_s is None else within_s
     try:
         child = subprocess.Popen(
             list(words),
@@ -100,12 +110,12 @@ def _call(words: Sequence[str]) -> str:
     except OSError as error:
         raise Refused(f"`{shown}` could not be started: {error.strerror}.") from error
     try:
-        out, said = child.communicate(timeout=ANSWER_WITHIN_S)
+        out, said = child.communicate(timeout=within_s)
     except subprocess.TimeoutExpired as error:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
         raise _Silent(
-            f"`{shown}` did not answer within {ANSWER_WITHIN_S:g} s, so nothing can be relied on here: see what PID 1 "
+            f"`{shown}` did not answer within {within_s:g} s, so nothing can be relied on here: see what PID 1 "
             "is waiting for (`journalctl -b _PID=1`)."
         ) from error
     if child.returncode != 0:

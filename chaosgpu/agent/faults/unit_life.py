@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bringing a unit back: start or restart it, wait until it is up and stays up, and tell who else had a hand in it."""
+
+import os
+from dataclasses import dataclass
+from typing import Tuple
+
+from chaosgpu.agent import values
+from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.faults.contract import Context
+from chaosgpu.agent.faults.on_gpu import wait_until
+from chaosgpu.agent.faults.unit_state import UnitState, host_is_starting, look_at, start_is_queued
+from chaosgpu.agent.systemd import Systemd
+from chaosgpu.agent.values import JsonMapping, JsonObject
+
+__all__ = ["Before", "Life", "back_within", "refuse_company", "request_restart"]
+
+BACK_WITHIN_S = 30.0
+STAYS_S = 0.5  # one that is up and gone at once is not back
+_STEP_S = 0.1
+_OURS = "unit-started-by-undo"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The unit as it was captured: which start of it this was."""
+
+    unit: str
+    invocation: str
+    has_main: bool
+
+    @classmethod
+    def of(cls, state: UnitState) -> "Before":
+        """Note it from a unit that is active."""
+        return cls(state.id, state.text("InvocationID") or "unknown", state.main_pid > 0)
+
+    @classmethod
+    def from_json(cls, source: JsonMapping) -> "Before":
+        """Read it back from the lease's record."""
+        has_main = values.flag(source, "has_main", default=False)
+        return cls(values.text(source, "unit"), values.text(source, "invocation"), has_main)
+
+    def to_json(self) -> JsonObject:
+        """Return it for the lease's record."""
+        return {"unit": self.unit, "invocation": self.invocation, "has_main": self.has_main}
+
+
+@dataclass(frozen=True)
+class Life:
+    """One unit that was active before the fault, and how it gets there again."""
+
+    before: Before
+    within_s: float
+    systemd: Systemd
+    context: Context
+
+    def now(self) -> UnitState:
+        """Look at it."""
+        return look_at(self.systemd, self.before.unit)
+
+    def same_start(self, state: UnitState) -> bool:
+        """Tell whether it still runs as it was captured, never having been down."""
+        return state.text("InvocationID") == self.before.invocation
+
+    def start(self) -> None:
+        """Have it started; a failure that systemd remembers, also one of starting too often, is forgotten first."""
+        self._note()
+        self._forget_failure(self.now())
+        self.systemd.ask("start", "--no-block", "--", self.before.unit)
+
+    def restart(self) -> None:
+        """Have it restarted, likewise."""
+        self._note()
+        request_restart(self.systemd, self.now())
+
+    def come_back(self) -> bool:
+        """Wait until it is up and stays up, within the deadline; one that waits for the host's own start will do."""
+        if wait_until(lambda: self._up() or self._waits_for_the_hosts_start(), self.within_s, _STEP_S, self.context):
+            if not self.now().active:
+                return True
+            self.context.clock.sleep(STAYS_S)
+            return self._up()
+        return False
+
+    def left_alone(self, state: UnitState) -> Tuple[str, ...]:
+        """Say what somebody else did to it meanwhile."""
+        unit = self.before.unit
+        if state.down:
+            return (f"{unit} was stopped by somebody meanwhile; it was not started again",)
+        if not self.same_start(state) and not self._noted():
+            return (f"{unit} was started by somebody, or by itself, meanwhile; that was left alone",)
+        return ()
+
+    def by_hand(self, state: UnitState) -> str:
+        """Say what to do where it is not back."""
+        shown = "/".join(filter(None, map(state.text, ("ActiveState", "SubState", "Result"))))
+        return (
+            f"{self.before.unit} is {shown} and was active before: see `journalctl -u {self.before.unit}`, mend it, "
+            f"then `systemctl reset-failed {self.before.unit}` and `systemctl start {self.before.unit}`."
+        )
+
+    def _up(self) -> bool:
+        state = self.now()
+        if state.failed and state.text("Result") == "start-limit-hit" and self._noted():
+            self.start()
+            return False
+        return state.active and (state.main_pid > 0 or not self.before.has_main)
+
+    def _waits_for_the_hosts_start(self) -> bool:
+        """Tell whether PID 1 will start it as soon as we, who run before it at boot, have ended."""
+        return host_is_starting(self.systemd) and start_is_queued(self.systemd, self.before.unit)
+
+    def _forget_failure(self, state: UnitState) -> None:
+        if state.failed:
+            self.systemd.ask("reset-failed", "--", self.before.unit)
+
+    def _note(self) -> None:
+        """Leave word in the lease's folder that it is us who start it."""
+        if self.context.lease_dir is not None:
+            path = f"{self.context.lease_dir}/{_OURS}"
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+
+    def _noted(self) -> bool:
+        return os.path.exists(f"{self.context.lease_dir}/{_OURS}")  # noqa: PTH110 (pathlib costs 9 ms at start)
+
+
+def request_restart(systemd: Systemd, state: UnitState) -> None:
+    """Have a unit restarted, without waiting for it."""
+    if state.failed:
+        systemd.ask("reset-failed", "--", state.id)
+    systemd.ask("restart", "--no-block", "--", state.id)
+
+
+def back_within(raw: JsonMapping) -> float:
+    """Read `back_within_s`: how long the unit may take to be there again."""
+    return values.number({"back_within_s": raw.get("back_within_s", BACK_WITHIN_S)}, "back_within_s", 1, 600)
+
+
+def refuse_company(state: UnitState, systemd: Systemd) -> None:
+    """Refuse a unit that nobody may stop or start, that takes others down with it, or that others start behind us."""
+    if state.text("CanStop") == "no" or state.text("CanStart") == "no":
+        raise Refused(f"systemd does not let anybody stop and start {state.id} by hand; nothing was touched.")
+    needing = {name for kind in ("RequiredBy", "BoundBy", "ConsistsOf") for name in state.words(kind)}
+    with_it = sorted(name for name in needing if not name.endswith(".target") and look_at(systemd, name).active)
+    if with_it:
+        raise Refused(f"With {state.id} these units would go down, too: {', '.join(with_it)}. Nothing was touched.")
+    waking = sorted(name for name in state.words("TriggeredBy") if look_at(systemd, name).active)
+    if waking:
+        raise Refused(f"{', '.join(waking)} would start {state.id} again behind us: stop that first.")
