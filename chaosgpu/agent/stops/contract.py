@@ -36,6 +36,7 @@ class Parameter:
     maximum: float = 0.0
     required: bool = True
     default: JsonValue = None
+    choices: Tuple[str, ...] = ()
 
 
 GPU = Parameter("gpu", "text", "UUID or PCI bus id; every GPU of the host without it", required=False)

@@ -86,6 +86,8 @@ def _text(given: JsonMapping, parameter: Parameter) -> JsonValue:
     found = values.text(given, parameter.name)
     if len(found) > _LONGEST_TEXT:
         raise BadRequest(f"{parameter.name} is longer than {_LONGEST_TEXT} characters.")
+    if parameter.choices and found not in parameter.choices:
+        raise BadRequest(f"{parameter.name} must be one of {', '.join(parameter.choices)}, not {found!r}.")
     return found
 
 
