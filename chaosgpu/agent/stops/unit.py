@@ -7,8 +7,8 @@ from typing import Tuple
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.readings.catalogue import Tools
 from chaosgpu.agent.stops.contract import Condition, Look, Parameter, Unread
+from chaosgpu.agent.systemd import BOOTED, PROGRAMS, find_systemd
 from chaosgpu.agent.values import JsonMapping
-from chaosgpu.agent.watchdog.systemd import BOOTED, PROGRAMS, find_systemd
 
 __all__ = ["UNIT_NOT_ACTIVE", "Units"]
 
