@@ -91,6 +91,10 @@ class Claims:
                 if os.path.lexists(path) and self._owner(path) == owner:
                     _remove(path)
 
+    def any_of(self, claims: Sequence[str], owner: Owner) -> bool:
+        """Tell whether one of them is still there as this owner's."""
+        return any(os.path.lexists(path) and self._owner(path) == owner for path in map(self.path, claims))
+
     def _lock(self) -> Lock:
         busy = f"The claims in {self._directory} are locked by another process since {_LOCK_WAIT_S:g} s; ask again."
         return Lock(f"{self._directory}/chaosgpu-claims.lock", self._clock, _LOCK_WAIT_S, busy)

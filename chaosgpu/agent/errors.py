@@ -18,6 +18,7 @@ AgentError
 from typing import Optional
 
 __all__ = [
+    "FAULT_BROKE",
     "AgentError",
     "BadRequest",
     "Claimed",
@@ -30,7 +31,11 @@ __all__ = [
     "Refused",
     "StoreFailed",
     "Unverified",
+    "as_agent_error",
 ]
+
+# What a fault with a mistake in it may raise; it must not keep the other leases from being put back.
+FAULT_BROKE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class AgentError(Exception):
@@ -109,3 +114,8 @@ class StoreFailed(AgentError):
     """The lease store could not be read or written."""
 
     kind = "store"
+
+
+def as_agent_error(error: BaseException, what: str) -> AgentError:
+    """Return an error of ours as it is; of any other say that `what` broke by it."""
+    return error if isinstance(error, AgentError) else AgentError(f"{what} broke: {type(error).__name__}: {error}.")

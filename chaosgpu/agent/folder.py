@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from typing import Any, Optional
 
+from chaosgpu.agent import by_hand
 from chaosgpu.agent.clock import Clock, rfc3339
 from chaosgpu.agent.errors import StoreFailed
 from chaosgpu.agent.faults.contract import Held
@@ -69,8 +70,7 @@ class LeaseFolder:
         state: Optional[State] = None
         try:
             state = self.state()
-            if state is not None and state.state not in ENDED:
-                self.undo_record()
+            self.trusted_undo(state)
         except Damaged as error:
             return self.damaged(error, state)
         return state
@@ -80,9 +80,7 @@ class LeaseFolder:
         return replace(
             state or State("stuck"),
             state="stuck",
-            reason=f"{error} It was not executed. By hand: see what the record still says in {self.path} and in the "
-            "system log, put that setting back and compare with `nvidia-smi -q`, then remove the folder and the "
-            f"claims that name it (grep -l {self.lease} /var/tmp/chaosgpu-claim-*.json).",
+            reason=by_hand.about_damage(error, self.path, self.lease),
         )
 
     def create(self, state: State) -> None:
@@ -97,11 +95,6 @@ class LeaseFolder:
             if size > _LARGEST_RESULT_BYTES:
                 body[key] = {"too_large_bytes": size}
         self._slots.write(body)
-
-    def save_same(self, state: State) -> State:
-        """Write what changed within one state and return it."""
-        self.save(state)
-        return state
 
     def move(
         self, state: State, to: str, ended_by: Optional[str] = None, reason: Optional[str] = None, **changes: Any
@@ -124,6 +117,20 @@ class LeaseFolder:
         """Return the undo record; None before there is one, Damaged where one byte is not as written."""
         found = read_document(self.path, "undo")
         return None if found is None else Undo.from_json(found)
+
+    def trusted_undo(self, state: Optional[State]) -> Optional[Undo]:
+        """Return what may be executed for a lease in this state: nothing once it has ended.
+
+        Damaged also where it is another lease's, or is gone: no lease is armed without one.
+        """
+        if state is None or state.state in ENDED:
+            return None
+        undo = self.undo_record()
+        if undo is None and any(line.get("state") == "armed" for line in state.history):
+            raise Damaged(f"The undo record of lease {self.lease} is gone.")
+        if undo is not None and undo.lease != self.lease:
+            raise Damaged(f"The undo record in {self.path} is that of another lease, {undo.lease}.")
+        return undo
 
     def held(self, holder: Optional[Identity]) -> Optional[Held]:
         """Return the holder with its last report, None where there is none."""

@@ -117,8 +117,8 @@ def _ended(folder: LeaseFolder) -> Refused:
     return Refused(f"The holder process ended before it was ready; it said: {said or 'nothing'}")
 
 
-def first_report(folder: LeaseFolder, who: Identity, clock: Clock) -> Optional[JsonObject]:
-    """Wait a moment for the holder's first report; None if it gave none or has ended."""
+def first_report(folder: LeaseFolder, who: Optional[Identity], clock: Clock) -> Optional[JsonObject]:
+    """Wait a moment for the holder's first report; None if there is no holder, it gave none, or it has ended."""
     end_s = clock.boottime_s() + FIRST_REPORT_WITHIN_S
     while True:
         held = folder.held(who)

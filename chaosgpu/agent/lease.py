@@ -5,31 +5,31 @@ parse, check, reserve, claim, capture, undo record, gated holder, its pid on dis
 The lease's lock is held while something changes and not while we wait, so that undo and halt get in between.
 """
 
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Callable, Mapping, Optional, Sequence, Tuple
+from functools import partial
+from typing import Iterator, Optional, Tuple
 
 from chaosgpu.agent import guard, halt
 from chaosgpu.agent.claims import Owner, keys
 from chaosgpu.agent.environment import environment_to_hand_on
-from chaosgpu.agent.errors import AgentError, Refused
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, Refused, as_agent_error
 from chaosgpu.agent.faults.contract import Context
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import GatedHolder, first_report, start_holder
 from chaosgpu.agent.host import AnyFault, Host
-from chaosgpu.agent.mend import mend
+from chaosgpu.agent.mend import mend_ours
 from chaosgpu.agent.noted_driver import NotedDriver, simulator_of
 from chaosgpu.agent.order import Order
 from chaosgpu.agent.process import end_group
 from chaosgpu.agent.record import State, Undo
-from chaosgpu.agent.revert import FAULT_BROKE, revert
+from chaosgpu.agent.repeat import repeated
+from chaosgpu.agent.revert import revert
 from chaosgpu.agent.start import StartAt
 from chaosgpu.agent.stops.begin import begin
 from chaosgpu.agent.values import JsonObject
 
 __all__ = ["apply"]
-
-_OTHER_APPLY_WITHIN_S = 60.0
-_STEP_S = 0.01
 
 
 def apply(host: Host, order: Order) -> State:
@@ -38,62 +38,30 @@ def apply(host: Host, order: Order) -> State:
     params = fault.parse(order.params)
     folder = host.folder(order.lease)
     start = StartAt.parse(host.clock, order)
-    existing = _existing(host, folder, order)
+    existing = repeated(host, folder, order)
     if existing is not None:
         return existing
     policy = guard.allow(host, order.fault, order.max_duration_s)
-    driver = NotedDriver(host.new_driver())
-    try:
+    with closing(NotedDriver(host.new_driver())) as driver:
         context = host.context(driver, folder.path, policy.protected_units)
         named = fault.claims(params, context)
         library = driver.library(named)
         guard.allow_claims(host, policy, named, library)
         claims = keys(named, simulator_of(library))
-        owner = Owner(host.home.path, folder.lease)
         # Before the check: what another lease did, perhaps one that is over, must not be taken for the host's own.
-        host.claims.refuse_held(claims, owner, lambda other: _mend_ours(host, other))
+        host.claims.refuse_held(claims, Owner(host.home.path, folder.lease), partial(mend_ours, host))
         fault.check(params, context)
         order = replace(order, stop_when=begin(host, order.stop_when, driver))
         folder.make()
         with folder.apply_lock():
-            if not _reserve(host, folder, order, claims):
-                raise Refused(f"Lease {order.lease} is being applied by another process.", order.lease)
-            return _Applying(host, folder, order, fault, params, context, driver).run(claims, start)
-    finally:
-        driver.close()
+            _reserve(host, folder, order, claims)
+            return _Applying(host, folder, order, fault, params, context, driver).run(start)
 
 
-def _existing(host: Host, folder: LeaseFolder, order: Order) -> Optional[State]:
-    """Return the lease that an earlier apply with this id made; refuse an id that is used up or somebody else's."""
-    state = folder.seen()
-    until_s = host.clock.boottime_s() + _OTHER_APPLY_WITHIN_S
-    while state is not None and state.state in ("reserved", "armed") and host.clock.boottime_s() < until_s:
-        if not folder.being_applied():
-            state = mend(host, folder)
-            break
-        host.clock.sleep(_STEP_S)
-        state = folder.seen()
-    if state is None:
-        return None
-    if state.state == "tombstone":
-        raise Refused(f"Lease {order.lease} was undone before it arrived, so it is not applied.", order.lease)
-    if state.state == "active" and state.request_sha256 == order.sha256:
-        return state
-    if state.request_sha256 != order.sha256:
-        raise Refused(f"Lease {order.lease} exists with other parameters: use a new id.", order.lease)
-    reason = f" ({state.reason})" if state.reason else ""
-    raise Refused(f"Lease {order.lease} is {state.state}{reason} and is never applied again.", order.lease)
-
-
-def _mend_ours(host: Host, owner: Owner) -> None:
-    if owner.home == host.home.path:
-        mend(host, host.folder(owner.lease))
-
-
-def _reserve(host: Host, folder: LeaseFolder, order: Order, claims: Tuple[str, ...]) -> bool:
+def _reserve(host: Host, folder: LeaseFolder, order: Order, claims: Tuple[str, ...]) -> None:
     with folder.lock():
         if folder.seen() is not None:
-            return False
+            raise Refused(f"Lease {order.lease} is being applied by another process.", order.lease)
         now_s = host.clock.boottime_s()
         state = State(
             state="reserved",
@@ -108,7 +76,6 @@ def _reserve(host: Host, folder: LeaseFolder, order: Order, claims: Tuple[str, .
         )
         folder.create(folder.stamped(state))
         host.step("reserved")
-        return True
 
 
 @dataclass
@@ -124,33 +91,31 @@ class _Applying:
     driver: NotedDriver
     holder: Optional[GatedHolder] = None
     touched: bool = False
-    skew_s: Optional[float] = None
 
-    def run(self, claims: Tuple[str, ...], start: StartAt) -> State:
+    def run(self, start: StartAt) -> State:
         """Go through the steps; whatever fails, what was begun is put back before the error is told."""
         try:
-            prior = self._prepare(claims)
+            prior = self._prepare()
             start.wait(self.host.clock, lambda: self._now("armed"))
-            self._inject(prior, start)
-            return self._prove(prior)
+            skew_s = self._inject(prior, start)
+            return self._prove(prior, skew_s)
         except (AgentError, *FAULT_BROKE) as error:
             if self.holder is not None:
                 self.holder.close()
                 end_group(self.holder.identity, self.host.clock.sleep)
             raise self._given_up(error) from error
 
-    def _prepare(self, claims: Tuple[str, ...]) -> JsonObject:
-        host, folder = self.host, self.folder
-        owner = Owner(host.home.path, folder.lease)
-        self._advance("reserved", lambda state: self._take(state, owner))
+    def _prepare(self) -> JsonObject:
+        host, folder, order = self.host, self.folder, self.order
+        with self._still("reserved") as state:
+            host.claims.take(state.claims, Owner(host.home.path, folder.lease), partial(mend_ours, host))
         host.step("claimed")
         prior = self.fault.capture(self.params, self.context)
         plan = self.fault.holder(self.params, prior)
         host.step("captured")
         environment = environment_to_hand_on(host.environment)
-        recorded: JsonObject = dict(environment)
-        library = self.driver.library(claims)
-        order = self.order
+        library = self.driver.library(state.claims)
+        recorded: JsonObject = {**environment}
         undo = Undo(
             folder.lease, order.fault, order.params, prior, plan is not None, recorded, library, order.stop_when
         )
@@ -159,59 +124,48 @@ class _Applying:
         see_armed = host.deadline.arm(folder, environment)
         if plan is not None:
             folder.forget_report()
-            self.holder = start_holder(host.command, folder, plan, environment, host.clock, own_unit=self._own_unit)
+            own_unit = partial(host.deadline.own_unit, folder, lasts_s=order.max_duration_s)
+            self.holder = start_holder(host.command, folder, plan, environment, host.clock, own_unit=own_unit)
             host.step("holder ready")
-            who = self.holder.identity
-            self._advance("reserved", lambda state: folder.save_same(replace(state, holder=who)))
+            with self._still("reserved") as state:
+                folder.save(replace(state, holder=self.holder.identity))
             host.step("holder recorded")
         see_armed()
         host.step("deadline armed")
-        self._advance("reserved", lambda state: folder.move(state, "armed"))
+        with self._still("reserved") as state:
+            folder.move(state, "armed")
         host.step("armed")
         return prior
 
-    def _own_unit(
-        self, words: Sequence[str], environment: Mapping[str, str]
-    ) -> Tuple[Sequence[str], Mapping[str, str]]:
-        return self.host.deadline.own_unit(self.folder, words, environment, self.order.max_duration_s)
-
-    def _take(self, state: State, owner: Owner) -> State:
-        self.host.claims.take(state.claims, owner, lambda other: _mend_ours(self.host, other))
-        return state
-
-    def _inject(self, prior: JsonObject, start: StartAt) -> None:
-        def change(state: State) -> State:
+    def _inject(self, prior: JsonObject, start: StartAt) -> Optional[float]:
+        with self._still("armed") as state:
             halt.refuse_if_latched(self.host)
             if state.over(self.host.boot, self.host.clock.boottime_s()):
                 raise Refused("The lease's time was over before everything was prepared: give it a longer ttl_s.")
             self.touched = True
-            self.skew_s = start.skew_s(self.host.clock)
+            skew_s = start.skew_s(self.host.clock)
             self.fault.inject(self.params, prior, self.context)
             self.host.step("injected")
             if self.holder is not None:
                 self.holder.let_go()
                 self.host.step("let go")
-            return state
+        return skew_s
 
-        self._advance("armed", change)
-
-    def _prove(self, prior: JsonObject) -> State:
+    def _prove(self, prior: JsonObject, skew_s: Optional[float]) -> State:
         who = None if self.holder is None else self.holder.identity
-        if who is not None:
-            first_report(self.folder, who, self.host.clock)
+        first_report(self.folder, who, self.host.clock)
         observed = self.fault.verify(self.params, prior, self.folder.held(who), self.context)
         self.host.step("verified")
-        active = self._advance("armed", self._activate(observed))
+        with self._still("armed") as state:
+            active = self.folder.move(state, "active", observed=observed, skew_s=skew_s)
         self.host.step("active")
         return active
 
-    def _activate(self, observed: JsonObject) -> Callable[[State], State]:
-        return lambda state: self.folder.move(state, "active", observed=observed, skew_s=self.skew_s)
-
-    def _advance(self, expected: str, move: Callable[[State], State]) -> State:
-        """Do the next step under the lock, only if nobody has ended the lease meanwhile."""
+    @contextmanager
+    def _still(self, expected: str) -> Iterator[State]:
+        """Hold the lock for the next step, which is only done if nobody has ended the lease meanwhile."""
         with self.folder.lock():
-            return move(self._now(expected))
+            yield self._now(expected)
 
     def _now(self, expected: str) -> State:
         state = self.folder.state()
@@ -222,14 +176,9 @@ class _Applying:
 
     def _given_up(self, error: BaseException) -> AgentError:
         """Put back what was begun and return the error to tell, with how that ended."""
-        known = (
-            error
-            if isinstance(error, AgentError)
-            else AgentError(f"The fault {self.order.fault} broke: {type(error).__name__}: {error}. Please report it.")
-        )
-        ended_by = "unverified" if self.touched else "refused"
+        known = as_agent_error(error, f"The fault {self.order.fault}")
         try:
-            state = revert(self.host, self.folder, ended_by, str(known))
+            state = revert(self.host, self.folder, "unverified" if self.touched else "refused", str(known))
         except AgentError as busy:
             state = self.folder.seen() or State("reverting", reason=str(busy))
         known.lease = self.folder.lease

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Dict, Optional
 
 from chaosgpu.agent.environment import from_record
-from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, as_agent_error
 from chaosgpu.agent.host import ClosableDriver, Host
-from chaosgpu.agent.record import State, Undo
-from chaosgpu.agent.revert import FAULT_BROKE
+from chaosgpu.agent.record import LIVE, State, Undo
 from chaosgpu.agent.values import JsonObject
 
-__all__ = ["Verified", "Verifier", "ended_line", "lease_line"]
+__all__ = ["Verified", "Verifier", "ended_line", "expires_in_s", "lease_line"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,17 @@ def lease_line(host: Host, lease: str, state: State, again: Verified) -> JsonObj
         "fault": state.fault,
         "state": state.state,
         "claims": list(state.claims),
-        "expires_in_s": state.expires_in_s(host.boot, host.clock.boottime_s()),
+        "expires_in_s": expires_in_s(host, state),
         "observed": state.observed if again.observed is None else again.observed,
         "reason": again.why_not or state.reason,
         "ended_by": state.ended_by,
         "verified": again.holds,
     }
+
+
+def expires_in_s(host: Host, state: State) -> float:
+    """Return the seconds until the host undoes it by itself; 0 once it is not live any more."""
+    return round(state.left_s(host.boot, host.clock.boottime_s()), 3) if state.state in LIVE else 0.0
 
 
 def ended_line(lease: str, state: State) -> JsonObject:
@@ -73,10 +77,8 @@ class Verifier:
             fault = self._host.fault(undo.fault)
             context = self._host.context(self._driver(undo), folder.path)
             observed = fault.verify(fault.parse(undo.params), undo.prior, folder.held(state.holder), context)
-        except AgentError as error:
-            return Verified(holds=False, why_not=str(error))
-        except FAULT_BROKE as error:
-            return Verified(holds=False, why_not=f"verifying broke: {type(error).__name__}: {error}")
+        except (AgentError, *FAULT_BROKE) as error:
+            return Verified(holds=False, why_not=str(as_agent_error(error, "verifying")))
         return Verified(holds=True, observed=observed)
 
     def close(self) -> None:

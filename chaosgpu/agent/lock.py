@@ -3,8 +3,6 @@
 
 import fcntl
 import os
-from types import TracebackType
-from typing import Optional, Type
 
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import Refused, StoreFailed
@@ -25,26 +23,20 @@ class Lock:
         if not self.take():
             raise Refused(self._busy)
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def take(self) -> bool:
         """Take the lock; False if somebody else still holds it when the time is over."""
         descriptor = _open(self._path)
         end_s = self._clock.boottime_s() + self._wait_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # noqa: PERF203 (this is a loop of tries)
-                if self._clock.boottime_s() >= end_s:
-                    os.close(descriptor)
-                    return False
-                self._clock.sleep(_STEP_S)
-            else:
-                self._descriptor = descriptor
-                return True
+        while not _got(descriptor, fcntl.LOCK_EX):
+            if self._clock.boottime_s() >= end_s:
+                os.close(descriptor)
+                return False
+            self._clock.sleep(_STEP_S)
+        self._descriptor = descriptor
+        return True
 
     def release(self) -> None:
         """Give it up."""
@@ -57,12 +49,17 @@ def held(path: str) -> bool:
     """Tell whether some process holds the lock; asking does not take it from anybody."""
     descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _got(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _got(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open(path: str) -> int:

@@ -10,12 +10,11 @@ from chaosgpu.agent import halt, protocol
 from chaosgpu.agent.claims import CLAIMS_DIRECTORY, Claims
 from chaosgpu.agent.clock import Clock, SystemClock, current_boot
 from chaosgpu.agent.command import installed_command
-from chaosgpu.agent.errors import AgentError, BadRequest
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, BadRequest
 from chaosgpu.agent.hold import Role, hold
 from chaosgpu.agent.home import Home, find_home
 from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
 from chaosgpu.agent.policy import SYSTEM_POLICY, Policy, read_policy
-from chaosgpu.agent.revert import FAULT_BROKE
 from chaosgpu.agent.syslog import DEV_LOG, log_verb, operator_of
 from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject

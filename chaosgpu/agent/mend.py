@@ -11,9 +11,9 @@ from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.process import alive
 from chaosgpu.agent.record import ENDED, LIVE, State
-from chaosgpu.agent.revert import revert
+from chaosgpu.agent.revert import revert, settle
 
-__all__ = ["mend", "why_over"]
+__all__ = ["mend", "mend_ours", "why_over"]
 
 
 def why_over(host: Host, folder: LeaseFolder, state: State) -> Optional[Tuple[str, str]]:
@@ -43,13 +43,19 @@ def _still(folder: LeaseFolder, state: State) -> bool:
     return now is not None and now.state == state.state
 
 
+def mend_ours(host: Host, owner: Owner) -> None:
+    """Mend the lease that holds a claim, if it is this home's."""
+    if owner.home == host.home.path:
+        mend(host, host.folder(owner.lease))
+
+
 def mend(host: Host, folder: LeaseFolder, *, last_try: bool = True) -> Optional[State]:
     """End the lease if it is over, bring back its keeper and timer if it has lost one; return how it stands now."""
     state = folder.seen()
     if state is None:
         return None
     if state.state in ENDED:
-        host.claims.release(state.claims, Owner(host.home.path, folder.lease))  # one was killed before he could
+        settle(host, folder, state)  # one was killed before he could
         host.deadline.disarm(folder)
         return state
     due = why_over(host, folder, state)
@@ -59,8 +65,8 @@ def mend(host: Host, folder: LeaseFolder, *, last_try: bool = True) -> Optional[
         except AgentError:
             return folder.seen()  # another process is at it
     if state.state == "active" and not host.deadline.armed(folder):
-        undo = folder.undo_record()
         try:
+            undo = folder.trusted_undo(state)
             host.deadline.rearm(folder, from_record({} if undo is None else undo.environment))
         except AgentError as error:
             return revert(host, folder, "deadline", f"its keeper had died and no new one could be started: {error}")

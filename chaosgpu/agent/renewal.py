@@ -6,6 +6,7 @@ from typing import List, Sequence
 
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.host import Host
+from chaosgpu.agent.listing import expires_in_s
 from chaosgpu.agent.mend import why_over
 from chaosgpu.agent.record import State
 from chaosgpu.agent.values import JsonObject, JsonValue
@@ -38,7 +39,7 @@ def _renew_one(host: Host, lease: str, ttl_s: float) -> JsonObject:
     answer: JsonObject = {
         "lease": lease,
         "state": state.state,
-        "expires_in_s": state.expires_in_s(host.boot, host.clock.boottime_s()),
+        "expires_in_s": expires_in_s(host, state),
         "reason": reason or state.reason,
     }
     return answer

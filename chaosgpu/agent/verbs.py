@@ -8,9 +8,10 @@ from chaosgpu.agent.errors import AgentError, BadRequest
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.lease import apply
-from chaosgpu.agent.listing import Verified, Verifier, ended_line, lease_line
+from chaosgpu.agent.listing import Verified, Verifier, ended_line, expires_in_s, lease_line
 from chaosgpu.agent.mend import mend
 from chaosgpu.agent.order import parse_order
+from chaosgpu.agent.prune import prune
 from chaosgpu.agent.record import ENDED, OPEN, State
 from chaosgpu.agent.renewal import renew
 from chaosgpu.agent.revert import revert
@@ -28,7 +29,6 @@ def _apply(request: JsonMapping, host: Host) -> JsonObject:
     state = apply(host, order)
     undo = host.folder(order.lease).undo_record()
     fault = host.fault(order.fault)
-    now_s = host.clock.boottime_s()
     answer: JsonObject = {
         "host": host.name,
         "lease": order.lease,
@@ -41,8 +41,8 @@ def _apply(request: JsonMapping, host: Host) -> JsonObject:
         "fidelity": fault.fidelity,
         "prior": {} if undo is None else undo.prior,
         "observed": state.observed,
-        "expires_in_s": state.expires_in_s(host.boot, now_s),
-        "boottime_s": now_s,
+        "expires_in_s": expires_in_s(host, state),
+        "boottime_s": host.clock.boottime_s(),
     }
     if state.skew_s is not None:
         answer["inject_skew_s"] = state.skew_s
@@ -131,6 +131,7 @@ def _sweep(_: JsonMapping, host: Host) -> JsonObject:
             continue
         if state.state != before.state or state.state == "stuck":
             lines.append(ended_line(lease, state))
+    prune(host)
     return {"leases": [*lines]}
 
 

@@ -3,7 +3,7 @@
 
 from typing import List, Mapping
 
-from chaosgpu.agent.errors import AgentError, BadRequest, Refused
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, BadRequest, Refused
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.values import JsonObject, JsonValue
@@ -21,7 +21,6 @@ def begin(host: Host, asked: JsonObject, driver: Driver) -> JsonObject:
     if not asked:
         return {}
     from chaosgpu.agent.readings.catalogue import Tools  # noqa: PLC0415 (only leases with stop conditions need them)
-    from chaosgpu.agent.revert import FAULT_BROKE  # noqa: PLC0415 (as above)
     from chaosgpu.agent.stops.judge import judge, look_at  # noqa: PLC0415 (as above)
     from chaosgpu.agent.stops.registry import CONDITIONS  # noqa: PLC0415 (as above)
     from chaosgpu.agent.stops.tree import checked, leaves  # noqa: PLC0415 (as above)

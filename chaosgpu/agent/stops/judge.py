@@ -8,9 +8,8 @@ rest would say; a part that is not known never makes an `any` harmless.
 from typing import Iterator, List, Mapping
 
 from chaosgpu.agent import values
-from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError
 from chaosgpu.agent.readings.catalogue import Tools
-from chaosgpu.agent.revert import FAULT_BROKE
 from chaosgpu.agent.stops.contract import Condition, Look
 from chaosgpu.agent.stops.registry import CONDITIONS
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue

@@ -7,6 +7,7 @@ from typing import Callable, Dict, Optional, Tuple
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.mend import mend
+from chaosgpu.agent.prune import prune
 from chaosgpu.agent.record import ENDED
 from chaosgpu.agent.watchdog.watch import BACK_OFF_S
 
@@ -29,6 +30,7 @@ def tend(host: Host, say: Callable[[str], object] = sys.stdout.write) -> int:
         if not waiting:
             break
         host.clock.sleep(wait_s)
+    prune(host)
     left = sorted(lease for lease, state in stands.items() if state in ("stuck", "reverting", "unknown"))
     if left:
         say(f"not put back: {', '.join(left)}; see `record`, mend the cause, then `undo`\n")

@@ -8,10 +8,10 @@ from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.mend import why_over
-from chaosgpu.agent.record import ENDED, State
+from chaosgpu.agent.record import ENDED
 from chaosgpu.agent.revert import revert
 
-__all__ = ["BACK_OFF_S", "left_s", "watch"]
+__all__ = ["BACK_OFF_S", "watch"]
 
 # Waits between tries of an undo that fails: half a minute in all, then a person has to look.
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -27,7 +27,7 @@ def watch(host: Host, folder: LeaseFolder, next_look_s: Callable[[float], float]
                 return
             due = why_over(host, folder, state)
             if due is None:
-                host.clock.sleep(next_look_s(left_s(host, state)))
+                host.clock.sleep(next_look_s(state.left_s(host.boot, host.clock.boottime_s())))
                 continue
             tries += 1
             if revert(host, folder, *due, last_try=tries > len(BACK_OFF_S)).state != "reverting":
@@ -35,8 +35,3 @@ def watch(host: Host, folder: LeaseFolder, next_look_s: Callable[[float], float]
         except AgentError as error:  # somebody else is at it, or the disk is broken: look again
             sys.stderr.write(f"{error.kind}: {error}\n")
         host.clock.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S)) - 1])
-
-
-def left_s(host: Host, state: State) -> float:
-    """Return the seconds until the host ends it by itself; 0 when that time has come."""
-    return max(0.0, min(state.deadline_s, state.end_s) - host.clock.boottime_s())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chaosgpu.agent.clock import SystemClock
 from support.agent_host import FILE, LOCK, AgentHost, wait_until
 
 MOST_STEPS = 30
@@ -102,8 +103,9 @@ def test_a_keeper_finishes_an_undo_that_was_killed(host: AgentHost) -> None:
 
 
 def test_undos_keeper_and_halt_at_once_are_safe_together(host: AgentHost) -> None:
-    host.apply(LOCK, ttl_s=0.6)
-    time.sleep(0.3)
+    assert host.apply(LOCK, ttl_s=3)["status"] == 0
+    active = host.state()
+    wait_until(lambda: active.left_s(active.boot, SystemClock().boottime_s()) < 0.3)
     requests = [
         ("undo", {"lease": "l1"}),
         ("undo", {"run": "r1"}),
