@@ -5,7 +5,6 @@ import os
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, Forbidden, Refused
@@ -18,7 +17,7 @@ from chaosgpu.agent.values import JsonMapping
 __all__ = ["UNIT_KEYS", "OnUnit", "claim_of", "parse_unit", "systemd_of", "unit_of"]
 
 UNIT_KEYS = frozenset({"unit"})
-_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.[a-z]+")
+_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.service")
 # What holds this host together, what brings people and us to it, and what is ours.
 _NEVER = (
     "chaosgpu-*", "systemd-*", "init.scope", "-.*", "dbus.*", "dbus-broker.*", "ssh.*", "sshd.*", "ssh@*", "sshd@*",
@@ -33,13 +32,14 @@ class OnUnit:
     unit: str
 
 
-def parse_unit(raw: JsonMapping, kinds: Tuple[str, ...] = ("service",)) -> str:
-    """Read `unit`: a whole name of one of these kinds, no pattern, no template without its instance."""
+def parse_unit(raw: JsonMapping) -> str:
+    """Read `unit`: the whole name of a service, no pattern, no template without its instance.
+
+    Slices hold other units and scopes cannot be started again, so neither is taken.
+    """
     name = values.text(raw, "unit")
-    kind = name.rpartition(".")[2]
-    whole = f"the whole name of a unit, such as triton.service ({' or '.join(kinds)})"
-    if not _NAME.fullmatch(name) or kind not in kinds:
-        raise BadRequest(f"unit must be {whole}, not {name!r}.")
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f"unit must be the whole name of a service, such as triton.service, not {name!r}.")
     if name.partition("@")[2].startswith("."):
         raise BadRequest(f"unit {name!r} is a template: name one instance of it, such as {name.replace('@', '@0')}.")
     return name

@@ -13,6 +13,11 @@ from chaosgpu.agent.faults.persistence_off import PersistenceOff
 from chaosgpu.agent.faults.power_cap import PowerCap
 from chaosgpu.agent.faults.process_kill import ProcessKill
 from chaosgpu.agent.faults.process_stop import ProcessStop
+from chaosgpu.agent.faults.unit_freeze import UnitFreeze
+from chaosgpu.agent.faults.unit_gpu_deny import UnitGpuDeny
+from chaosgpu.agent.faults.unit_gpu_hide import UnitGpuHide
+from chaosgpu.agent.faults.unit_kill import UnitKill
+from chaosgpu.agent.faults.unit_stop import UnitStop
 
 __all__ = ["REGISTRY"]
 
@@ -27,6 +32,11 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     Burn(),
     ProcessKill(),
     ProcessStop(),
+    UnitStop(),
+    UnitKill(),
+    UnitFreeze(),
+    UnitGpuDeny(),
+    UnitGpuHide(),
 )
 
 REGISTRY: Dict[str, Fault[Any]] = {fault.name: fault for fault in _FAULTS}

@@ -6,12 +6,12 @@ and text are in the undo record before it exists.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Sequence
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Refused, StoreFailed
-from chaosgpu.agent.faults.contract import Context
+from chaosgpu.agent.faults.contract import Context, Restored
 from chaosgpu.agent.faults.unit_state import look_at, pending_edits
 from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject
@@ -88,6 +88,20 @@ class DropIn:
     def changed_by_somebody(self) -> bool:
         """Tell whether something lies at its path that is not what we wrote."""
         return self.found() not in (None, self.text)
+
+    def judged(self, settled: Restored, systemd: Systemd, wrong: str) -> Restored:
+        """Return how the undo of a fault by this drop-in ended; `wrong` says what of its effect is still seen."""
+        if self.changed_by_somebody():
+            said = f"{self.path} was changed by somebody meanwhile; it was not removed"
+            settled = replace(settled, left_alone=(*settled.left_alone, said))
+            wrong = wrong and f"{wrong}: see {self.path}, which somebody has changed, then `systemctl daemon-reload`."
+        elif self.found() is not None or self.in_force(systemd):
+            wrong = f"{self.path} is still in force: remove it, then `systemctl daemon-reload`."
+        elif wrong:
+            wrong = f"{wrong}, though {self.path} is gone: see `systemctl cat {self.unit}`."
+        if not wrong:
+            return settled
+        return replace(settled, clean=False, by_hand=" ".join(filter(None, (settled.by_hand, wrong))))
 
     def _remove_empty_folder(self) -> None:
         try:

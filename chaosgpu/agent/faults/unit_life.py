@@ -3,22 +3,23 @@
 
 import os
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Refused
-from chaosgpu.agent.faults.contract import Context
+from chaosgpu.agent.faults.contract import Context, Restored
 from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.unit_state import UnitState, host_is_starting, look_at, start_is_queued
+from chaosgpu.agent.process import alive
 from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["Before", "Life", "back_within", "refuse_company", "request_restart"]
+__all__ = ["Before", "Life", "back_within", "mark", "marked", "refuse_company", "request_restart"]
 
 BACK_WITHIN_S = 30.0
 STAYS_S = 0.5  # one that is up and gone at once is not back
 _STEP_S = 0.1
-_OURS = "unit-started-by-undo"
+_OURS = "started"
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Life:
 
     def start(self) -> None:
         """Have it started; a failure that systemd remembers, also one of starting too often, is forgotten first."""
-        self._note()
+        mark(self.context, _OURS)
         self._forget_failure(self.now())
         self.systemd.ask("start", "--no-block", "--", self.before.unit)
 
     def restart(self) -> None:
         """Have it restarted, likewise."""
-        self._note()
+        mark(self.context, _OURS)
         request_restart(self.systemd, self.now())
 
     def come_back(self) -> bool:
@@ -82,14 +83,32 @@ class Life:
             return self._up()
         return False
 
-    def left_alone(self, state: UnitState) -> Tuple[str, ...]:
-        """Say what somebody else did to it meanwhile."""
-        unit = self.before.unit
-        if state.down:
-            return (f"{unit} was stopped by somebody meanwhile; it was not started again",)
-        if not self.same_start(state) and not self._noted():
-            return (f"{unit} was started by somebody, or by itself, meanwhile; that was left alone",)
-        return ()
+    def revive(self) -> None:
+        """Start it where the fault or a reboot has taken it down; one that somebody stopped stays so."""
+        state = self.now()
+        if state.down and not state.was_asked_to_stop:
+            self.start()
+
+    def settled(self) -> Restored:
+        """See it up, by whoever's hand, or stopped by somebody's."""
+        return self.left_stopped() or self.restored(comes_by_itself=True)
+
+    def restored(self, *, comes_by_itself: bool = False) -> Restored:
+        """See it up; one that somebody else has started meanwhile is left alone and named."""
+        back = self.come_back()
+        state = self.now()
+        left_alone: Tuple[str, ...] = ()
+        if back and not self.same_start(state) and not self._noted() and not comes_by_itself:
+            left_alone = (f"{self.before.unit} was started by somebody else meanwhile; that was left alone",)
+        return Restored(back, self._shown(state), left_alone, "" if back else self.by_hand(state))
+
+    def left_stopped(self) -> Optional[Restored]:
+        """Return what is told of a unit that somebody has stopped meanwhile and that stays so; None of any other."""
+        state = self.now()
+        if not state.was_asked_to_stop or self._noted():
+            return None
+        said = f"{self.before.unit} was stopped by somebody meanwhile; it was not started again"
+        return Restored(clean=True, values=self._shown(state), left_alone=(said,))
 
     def by_hand(self, state: UnitState) -> str:
         """Say what to do where it is not back."""
@@ -99,12 +118,21 @@ class Life:
             f"then `systemctl reset-failed {self.before.unit}` and `systemctl start {self.before.unit}`."
         )
 
+    def _shown(self, state: UnitState) -> JsonObject:
+        return {
+            "active_state": state.text("ActiveState"),
+            "sub_state": state.text("SubState"),
+            "main_pid": state.main_pid,
+            "restarts": state.whole("NRestarts"),
+        }
+
     def _up(self) -> bool:
         state = self.now()
         if state.failed and state.text("Result") == "start-limit-hit" and self._noted():
             self.start()
             return False
-        return state.active and (state.main_pid > 0 or not self.before.has_main)
+        main = state.main_process()  # PID 1 may not have seen yet that it has ended
+        return state.active and not state.has_job and (not self.before.has_main or (main is not None and alive(main)))
 
     def _waits_for_the_hosts_start(self) -> bool:
         """Tell whether PID 1 will start it as soon as we, who run before it at boot, have ended."""
@@ -114,14 +142,20 @@ class Life:
         if state.failed:
             self.systemd.ask("reset-failed", "--", self.before.unit)
 
-    def _note(self) -> None:
-        """Leave word in the lease's folder that it is us who start it."""
-        if self.context.lease_dir is not None:
-            path = f"{self.context.lease_dir}/{_OURS}"
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-
     def _noted(self) -> bool:
-        return os.path.exists(f"{self.context.lease_dir}/{_OURS}")  # noqa: PTH110 (pathlib costs 9 ms at start)
+        return marked(self.context, _OURS)
+
+
+def mark(context: Context, what: str) -> None:
+    """Leave word in the lease's folder of what we are about to do to the unit."""
+    if context.lease_dir is not None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+        os.close(os.open(f"{context.lease_dir}/unit-{what}", flags, 0o600))
+
+
+def marked(context: Context, what: str) -> bool:
+    """Tell whether we were about to do it, now or in a process that has died since."""
+    return os.path.exists(f"{context.lease_dir}/unit-{what}")  # noqa: PTH110 (pathlib costs 9 ms at start)
 
 
 def request_restart(systemd: Systemd, state: UnitState) -> None:

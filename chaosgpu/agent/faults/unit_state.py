@@ -15,7 +15,7 @@ CGROUPS = "/sys/fs/cgroup"
 _PROPERTIES = (
     "Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "InvocationID", "NRestarts", "Restart",
     "ControlGroup", "DropInPaths", "UnitFileState", "FreezerState", "CanFreeze", "CanStart", "CanStop", "WatchdogUSec",
-    "TriggeredBy", "RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "EnvironmentFiles", "DevicePolicy",
+    "TriggeredBy", "Job", "RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "EnvironmentFiles", "DevicePolicy",
     "DeviceAllow", "ActiveExitTimestampMonotonic", "ExecMainExitTimestampMonotonic",
 )  # fmt: skip
 
@@ -55,6 +55,11 @@ class UnitState:
     def frozen(self) -> bool:
         """Tell whether it is frozen or being frozen, as systemd sees it."""
         return self.text("FreezerState").startswith("fr")
+
+    @property
+    def has_job(self) -> bool:
+        """Tell whether PID 1 has a start, stop or restart of it under way."""
+        return self.whole("Job") > 0
 
     @property
     def main_pid(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any, List
 
 from chaosgpu.agent import library
 from chaosgpu.agent.nvml.collect import Collected, either
-from chaosgpu.agent.nvml_calls import count, fail, gpu_named, identity, nvml, nvml_call
+from chaosgpu.agent.nvml_calls import count, fail, find, gpu_named, identity, nvml, nvml_call
 from chaosgpu.agent.values import JsonObject, JsonValue
 
 _MIB = 1 << 20
@@ -18,6 +18,15 @@ def find_gpu(name: str, allow_index: bool = False) -> JsonValue:
         return identity(gpu_named(name, allow_index))
     except nvml.NVMLError as error:
         fail(error.value, f"Reading the identity of GPU {name}")
+
+
+@nvml_call
+def device_node(uuid: str) -> JsonValue:
+    """Return the path of the GPU's own node, such as /dev/nvidia0: by its minor number, which no index tells."""
+    try:
+        return f"/dev/nvidia{nvml.nvmlDeviceGetMinorNumber(find(uuid))}"
+    except nvml.NVMLError as error:
+        fail(error.value, f"Reading the minor number of GPU {uuid}")
 
 
 @nvml_call

@@ -38,7 +38,8 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 @pytest.mark.parametrize(
-    "name", ["triton", "triton.socket", "a b.service", "*.service", "../x.service", "x.service\n", "", ".service"]
+    "name",
+    ["triton", "a.socket", "a.scope", "a.slice", "a b.service", "*.service", "../x.service", "x.service\n", ".service"],
 )
 def test_only_the_whole_name_of_a_service_is_taken(name: str) -> None:
     with pytest.raises(BadRequest):
