@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 _ACTIVITY_MODULES = (
     ("chaosgpu.gpu.actions", "actions"),
     ("chaosgpu.gpu.probes", "probes"),
+    ("chaosgpu.host.actions", "actions"),
+    ("chaosgpu.host.probes", "probes"),
     ("chaosgpu.lease.actions", "actions"),
     ("chaosgpu.lease.probes", "probes"),
     ("chaosgpu.triton.actions", "actions"),

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of an action, checked before anything is asked of a host (experiments are not typed), then its order."""
-
-import math
-from collections.abc import Sequence
+"""The values of an action on a GPU, checked before anything is asked of a host, then its order."""
 
 from chaosgpu.errors import BadArgument
+from chaosgpu.fleet.arguments import flag, number, one_of, only_one, whole
 from chaosgpu.fleet.values import JsonObject, seconds
 
 __all__ = [
@@ -34,46 +32,6 @@ def gpu_params(gpu: object, allow_index: object) -> JsonObject:
             "or set allow_index to true."
         )
     return {"gpu": name, "allow_index": allow_index is True}
-
-
-def flag(name: str, value: object) -> bool:
-    """Check a flag."""
-    if not isinstance(value, bool):
-        raise BadArgument(f"{name} must be true or false, not {value!r}.")
-    return value
-
-
-def number(name: str, value: object, *, over: float | None = None, least: float = 0, most: float = math.inf) -> float:
-    """Check a number within bounds; `over` where the lower bound itself is too low."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadArgument(f"{name} must be a number, not {value!r}.")
-    low = least if over is None else over
-    if value > most or value < low or (over is not None and value == over):
-        lower = f"at least {least:g}" if over is None else f"over {over:g}"
-        upper = "" if math.isinf(most) else f" and at most {most:g}"
-        raise BadArgument(f"{name} must be {lower}{upper}, not {value!r}.")
-    return float(value)
-
-
-def whole(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Check a whole number within bounds."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadArgument(f"{name} must be a whole number, not {value!r}.")
-    number(name, value, least=least, most=math.inf if most is None else most)
-    return value
-
-
-def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
-    """Check a word."""
-    if not isinstance(value, str) or value not in allowed:
-        raise BadArgument(f"{name} must be {' or '.join(allowed)}, not {value!r}.")
-    return value
-
-
-def only_one(**given: object) -> None:
-    """Check that one of these is given, and no other."""
-    if sum(value is not None for value in given.values()) != 1:
-        raise BadArgument(f"Give either {' or '.join(given)}, one of them and not both.")
 
 
 def band(name: str, low: object, high: object) -> JsonObject:

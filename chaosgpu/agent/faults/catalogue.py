@@ -12,17 +12,18 @@ from chaosgpu.agent.faults.registry import REGISTRY
 __all__ = ["page"]
 
 _HEAD = """\
-# GPU faults
+# Faults
 
 <!-- Written by `python -m chaosgpu.agent.faults.catalogue > docs/faults.md`; a test fails where they differ. -->
 
 Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
-back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions`.
+back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`) and in
+`chaosgpu.host.actions` (`unit.*`).
 
 **Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
 are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:
 `exact` (as it was), `default` (the product's default, or what you declared), `restart` (the service runs again, what
-was in it is lost). **Rights**: NVIDIA's driver lets only root change settings.
+was in it is lost). **Rights**: NVIDIA's driver lets only root change settings, and systemd lets only root change units.
 
 | fault | what it does | plane | tier | fidelity | rights | undone |
 |---|---|---|---|---|---|---|
@@ -31,7 +32,7 @@ was in it is lost). **Rights**: NVIDIA's driver lets only root change settings.
 _DEADLINES = {"fast": "within 5 s", "slow": "when the service is back"}
 
 _TAIL = """\
-## What all of them do
+## What all faults of GPUs do
 
 - The GPU is named by UUID or PCI bus id; an index only with `allow_index`, since indices change.
 - A GPU that is unhealthy already (a recovery action is asked for, a row remap is pending or has failed, a page
@@ -45,6 +46,28 @@ _TAIL = """\
   driver gives back whatever they held, however they end. They refuse to run where NVML is simulated and CUDA is not,
   or the other way round. Inside a container with pids of its own the driver shows the host's pids and nothing could
   be verified: run the agent on the host.
+
+## What all faults of units do
+
+- The unit is a service by its whole name; systemd's own name of it is what is claimed, whichever alias was given. No
+  pattern, no slice (it holds other units), no scope (nobody could start it again).
+- Refused: what holds the host together or brings people to it (`systemd-*`, `dbus`, `ssh`, `getty`, `cron`), our own
+  units, any unit that the agent runs in, and what the policy protects by any of its names or its template's. Under
+  `CHAOSGPU_AGENT_HOME` no unit is touched at all.
+- What a person does meanwhile counts: a unit that somebody has stopped is not started again, one that somebody has
+  started is left alone, and `left_alone` says so. systemd tells a stop that was asked for from an end by itself: the
+  unit has left its active state before its main process ended. A unit that has failed counts as our doing, whoever
+  killed it: it was active before, and the undo starts it, after `reset-failed` where systemd has given it up.
+- A drop-in of ours lies in `/run/systemd/system/UNIT.d/zz-chaosgpu-LEASE.conf`. Its path and text are in the undo
+  record before it exists. It is never written over another file and removed only if it is ours to the last byte; one
+  that was changed stays and is named, and if it still does harm the lease is `stuck`. Why it is not
+  `systemctl set-property`: [decision 6](adr/0006-unit-faults-are-drop-ins.md).
+- A daemon-reload puts in force whatever was edited on the host and not loaded yet. With such edits the two faults that
+  need one are refused. The undo does not wait for that: it reloads.
+- After a reboot nothing of ours is in force, since `/run` is empty. A unit that is enabled comes back by itself; one
+  that was active and is not enabled is started by the undo. The boot unit runs before the services that use GPUs and
+  cannot wait for them: there a start that systemd has among its jobs counts as back.
+- `systemctl` is a child that ends with the agent, so that nothing is asked for after the undo has come.
 
 ## Memory levels
 

@@ -131,7 +131,7 @@ class UnitGpuHide(Fault[HideParams]):
     @staticmethod
     def _hidden(life: Life) -> bool:
         state = life.now()
-        if life.same_start(state) or state.has_job:
+        if life.same_start(state):
             return False
         if state.main_process() is not None:
             return _has_ours(state)

@@ -7,6 +7,7 @@ from typing import Callable, Dict, FrozenSet, Optional, Protocol
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, DriverFailed
 from chaosgpu.agent.faults.contract import Driver
+from chaosgpu.agent.systemd import Systemd, no_systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["GPU_KEYS", "Answer", "Clock", "Tools", "ask", "ask_object", "gpu_uuid", "reading", "readings", "take"]
@@ -33,6 +34,7 @@ class Tools:
     kernel_log: str = "/dev/kmsg"
     proc: str = "/proc"
     pci_devices: str = "/sys/bus/pci/devices"
+    find_systemd: Callable[[], Optional[Systemd]] = no_systemd
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def readings() -> Dict[str, Reading]:
         load,
         processes,
         temperature,
+        units,
         xid,
     )
 

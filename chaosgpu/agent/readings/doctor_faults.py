@@ -13,6 +13,8 @@ __all__ = ["fault_checks"]
 
 _SHORTEST_S = 1.0
 _UNSUPPORTED = (3, 13)
+UNIFIED = "/sys/fs/cgroup/cgroup.controllers"
+_UNIFIED = ("unit.freeze", "unit.gpu.deny")
 # The reading that a fault restores from: a product that cannot tell it cannot take the fault.
 _NEEDS: Dict[str, str] = {
     "gpu.power.cap": "setting_power",
@@ -29,6 +31,8 @@ def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host, 
     permitted, why = _permitted(fault, host)
     if not permitted:
         reasons.append(why)
+    if fault.name.startswith("unit."):
+        reasons += _no_units(fault.name, host)
     if fault.privilege == "root" and os.geteuid() != 0:
         reasons.append("it needs root, and this agent runs as another user")
     detail = (
@@ -40,6 +44,20 @@ def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host, 
         if missing:
             checks.append({"name": f"fault {fault.name} on GPU {gpu['uuid']}", "ok": False, "detail": missing})
     return checks
+
+
+def _no_units(name: str, host: Host) -> List[str]:
+    """Return what keeps this host from taking a fault on a unit."""
+    if host.home.limited:
+        return [f"under CHAOSGPU_AGENT_HOME={host.home.path} no unit of the host is touched"]
+    try:
+        if host.find_systemd() is None:
+            return ["systemd is not this host's PID 1"]
+    except AgentError as error:
+        return [str(error).rstrip(".")]
+    if name in _UNIFIED and not os.path.exists(UNIFIED):  # noqa: PTH110 (pathlib costs 9 ms at start)
+        return ["this host does not have the unified hierarchy (cgroup v2), without which systemd cannot do it"]
+    return []
 
 
 def _permitted(fault: DeclaredFault, host: Host) -> Tuple[bool, str]:

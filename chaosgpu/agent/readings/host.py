@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `read`, `facts` and `doctor` need of the host; the agent's own `Host` has it."""
 
-from typing import Mapping, Protocol, Tuple
+from typing import Callable, Mapping, Optional, Protocol, Tuple
 
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.readings.catalogue import Clock
+from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["DeclaredFault", "EndedDriver", "Host", "HostHome", "HostPolicy"]
 
@@ -77,6 +78,10 @@ class Host(Protocol):
     @property
     def environment(self) -> Mapping[str, str]:
         """The agent's environment."""
+
+    @property
+    def find_systemd(self) -> Callable[[], Optional[Systemd]]:
+        """How systemd is found, where it is PID 1."""
 
     def new_driver(self) -> EndedDriver:
         """Make a driver; it starts with its first call."""

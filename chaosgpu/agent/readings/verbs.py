@@ -49,4 +49,5 @@ def facts(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the 
 
 def _tools(host: Host, driver: Driver) -> Tools:
     """Return what readings use; CHAOSGPU_KERNEL_LOG names another log than the kernel's, as simulators write."""
-    return Tools(driver, host.clock, kernel_log=host.environment.get("CHAOSGPU_KERNEL_LOG", "/dev/kmsg"))
+    log = host.environment.get("CHAOSGPU_KERNEL_LOG", "/dev/kmsg")
+    return Tools(driver, host.clock, kernel_log=log, find_systemd=host.find_systemd)

@@ -24,7 +24,8 @@ def check(verb: str, answer: dict[str, Any]) -> None:
 
 
 def gate(instance: Instance, name: str) -> dict[str, object]:
-    return {"gpu": uuid_of(instance)} if "gpu" in readings()[name].keys else {}
+    asked: dict[str, object] = {"gpu": uuid_of(instance), "unit": "triton.service"}
+    return {key: value for key, value in asked.items() if key in readings()[name].keys}
 
 
 @pytest.mark.parametrize("verb", ["read", "facts", "doctor"])
@@ -89,7 +90,9 @@ def checks_of(answer: dict[str, Any]) -> dict[str, tuple[bool | None, str]]:
 def test_doctor_finds_everything_well_on_a_sound_host(make_gpus: MakeGpus, make_agent: MakeAgent) -> None:
     gpus = make_gpus()
     found = checks_of(make_agent(gpus).ask("doctor"))
+    units = {name: found.pop(name) for name in [*found] if name.startswith("fault unit.")}
     assert all(ok is not False for ok, _ in found.values())
+    assert all(ok is False and "no unit of the host is touched" in detail for ok, detail in units.values())
     assert found["driver"][0] is True
     assert "simulated GPUs, instance sim-" in found["library"][1]
     assert found["policy"][1] == "It permits gpu.* for at most 600 s."

@@ -17,8 +17,9 @@ class Gpu:
     """One GPU's primary context in this process; `allocate` and `free` in bytes."""
 
     def __init__(self, library: str, gpu_uuid: str) -> None:
-        if library.startswith("/"):
-            # The server itself must not see simulated GPUs (its CUDA runtime wants more), nor a real one beside them.
+        if library.startswith("/") and not os.environ.get("CUDA_VISIBLE_DEVICES"):
+            # The server itself must not see simulated GPUs (its CUDA runtime wants more), nor a real one beside them;
+            # that is said by an empty list. One with something in it is meant for the model, too.
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         try:
             self._cuda = ctypes.CDLL(library)

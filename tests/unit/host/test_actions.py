@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The actions on units: values refused before anything is asked of a host, and orders that the faults understand."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chaosgpu.agent.faults.registry import REGISTRY
+from chaosgpu.errors import BadArgument, NoGuard
+from chaosgpu.host import actions, probes
+
+GOOD: list[tuple[str, str, dict[str, Any]]] = [
+    ("stop_unit", "unit.stop", {}),
+    ("kill_unit", "unit.kill", {}),
+    ("kill_unit", "unit.kill", {"signal": "TERM", "back_within_s": 600}),
+    ("freeze_unit", "unit.freeze", {}),
+    ("deny_gpu_to_unit", "unit.gpu.deny", {}),
+    ("deny_gpu_to_unit", "unit.gpu.deny", {"gpu": "GPU-5c0ffee0"}),
+    ("deny_gpu_to_unit", "unit.gpu.deny", {"gpu": "0", "allow_index": True}),
+    ("hide_gpu_from_unit", "unit.gpu.hide", {"back_within_s": 1}),
+]
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("kill_unit", {"signal": "HUP"}, "signal must be KILL or TERM or INT"),
+    ("stop_unit", {"back_within_s": 0}, "back_within_s must be at least 1"),
+    ("hide_gpu_from_unit", {"back_within_s": 601}, "back_within_s must be at least 1 and at most 600"),
+    ("deny_gpu_to_unit", {"allow_index": 1}, "allow_index must be true or false"),
+]
+
+
+def _action(name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(actions, name)
+    return found
+
+
+@pytest.mark.parametrize(("name", "arguments", "sentence"), BAD)
+def test_a_bad_value_is_refused_before_the_guard_is_asked(name: str, arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadArgument, match=re.escape(sentence)):
+        _action(name)(unit="triton.service", duration_s=60, **arguments)
+
+
+@pytest.mark.parametrize("name", actions.__all__)
+@pytest.mark.parametrize("unit", ["triton", "*.service", "a.slice", "vllm@.service", "", None, 7])
+def test_only_the_whole_name_of_a_service_is_taken(name: str, unit: object) -> None:
+    with pytest.raises(BadArgument, match="whole name of a service"):
+        _action(name)(unit=unit, duration_s=60)
+
+
+@pytest.mark.parametrize("name", probes.__all__)
+def test_a_probe_takes_no_other_name_either(name: str) -> None:
+    with pytest.raises(BadArgument, match="whole name of a service"):
+        getattr(probes, name)(unit="triton")
+
+
+@pytest.mark.parametrize(("name", "fault", "arguments"), GOOD)
+def test_the_fault_understands_what_its_action_orders(
+    name: str, fault: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = []
+
+    def apply_fault(fault: str, params: dict[str, Any], **rest: object) -> dict[str, Any]:
+        orders.append((fault, params, rest["duration_s"]))
+        return {}
+
+    monkeypatch.setattr("chaosgpu.lease.apply.apply_fault", apply_fault)
+    _action(name)(unit="triton.service", duration_s=60, **arguments)
+    ((ordered, params, duration_s),) = orders
+    assert (ordered, duration_s) == (fault, 60)
+    assert REGISTRY[fault].parse(json.loads(json.dumps(params)))
+
+
+def test_without_the_guard_no_action_goes_further() -> None:
+    with pytest.raises(NoGuard):
+        actions.stop_unit(unit="triton.service", duration_s=60)
+
+
+def test_every_fault_of_units_has_an_action() -> None:
+    assert {name for name, _, _ in GOOD} == set(actions.__all__)
+    assert {fault for _, fault, _ in GOOD} == {fault for fault in REGISTRY if fault.startswith("unit.")}
+
+
+def test_importing_them_loads_neither_the_agent_nor_the_lease_machine() -> None:
+    code = (
+        "import sys, chaosgpu.host.actions, chaosgpu.host.probes; "
+        "print([name for name in sys.modules if name.startswith(('chaosgpu.lease.', 'chaosgpu.agent', 'pynvml'))])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout
+    assert out.strip() == "[]"
