@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused
@@ -95,7 +96,8 @@ def _program(name: str, folders: Sequence[str]) -> Optional[str]:
 
 
 def _call(words: Sequence[str], within_s: Optional[float] = None) -> str:
-    import subprocess  # noqa: PLC0415 (8 ms, and only hosts with systemd need it)
+    import ctypes  # noqa: PLC0415 (5 ms, and only hosts with systemd need it)
+    import subprocess  # noqa: PLC0415 (8 ms, likewise)
 
     shown, within_s = " ".join(words), ANSWER_WITHIN_S if within_s is None else within_s
     try:
@@ -107,7 +109,8 @@ def _call(words: Sequence[str], within_s: Optional[float] = None) -> str:
             cwd="/",
             env=_PLAIN,
             start_new_session=True,
-            preexec_fn=_end_with_us,  # noqa: PLW1509 (the agent has one thread)
+            # It ends when the agent dies: it must not ask for anything after the undo has come.
+            preexec_fn=partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 (one thread)
         )
     except OSError as error:
         raise Refused(f"`{shown}` could not be started: {error.strerror}.") from error
@@ -123,10 +126,3 @@ def _call(words: Sequence[str], within_s: Optional[float] = None) -> str:
     if child.returncode != 0:
         raise Refused(f"`{shown}` ended with {child.returncode}: {said.decode(errors='replace').strip()[:300]}")
     return out.decode(errors="replace")
-
-
-def _end_with_us() -> None:
-    """Have the kernel end this child when the agent dies: it must not ask for anything after the undo has come."""
-    import ctypes  # noqa: PLC0415 (5 ms, and only hosts with systemd need it)
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

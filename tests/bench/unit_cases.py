@@ -32,6 +32,6 @@ CASES = (
     # Triton has Restart=on-failure: what is seen of the crash is another process, see the tests.
     Case("unit.kill", {"signal": "TERM"}, lambda seen: not seen.listens and not seen.on_gpu),
     Case("unit.freeze", {}, lambda seen: seen.listens and not seen.answers),
-    Case("unit.gpu.deny", {}, lambda seen: seen.answers and not seen.opens),
+    Case("unit.gpu.deny", {}, lambda seen: seen.on_gpu and not seen.opens),
     Case("unit.gpu.hide", {}, lambda seen: not seen.answers and not seen.on_gpu),
 )

@@ -64,6 +64,8 @@ class UnitGpuDeny(Fault[DenyParams]):
         state = unit_of(params, context)
         if not state.active or not members(state):
             raise NoEffect(f"{state.id} is {state.text('ActiveState')} and has no process: nobody would be denied.")
+        if state.frozen:
+            raise Refused(f"{state.id} is frozen, so nobody could see what it can open: thaw it first.")
         refuse_pending_edits(systemd_of(context))
         paths = [node.path for node in _nodes(params, context)]
         if not [path for path, code in tried(state, paths).items() if code != errno.EPERM]:
@@ -122,7 +124,8 @@ class UnitGpuDeny(Fault[DenyParams]):
         life, drop_in = _life(params, prior, context), _drop_in(prior)
         settled = life.settled() if marked(context, _DENIED) else Restored(clean=True, values={})
         state = life.now()
-        codes = tried(state, _paths(prior)) if state.active and members(state) else {}
+        runs = state.active and not state.frozen and members(state)  # a frozen unit would freeze whoever tries
+        codes = tried(state, _paths(prior)) if runs else {}
         shut = sorted(path for path, code in codes.items() if code == errno.EPERM)
         return drop_in.judged(settled, life.systemd, f"{state.id} cannot open {', '.join(shut)}" if shut else "")
 

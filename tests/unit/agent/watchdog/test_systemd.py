@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What systemd is asked, word by word, and how its answers are read. That it does so is tested on test hosts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,18 @@ def test_a_home_of_its_own_never_gets_units_of_the_hosts_systemd(tmp_path: Path)
     folder = LeaseFolder(Home(str(tmp_path), limited=True), "l1", SystemClock())
     deadline = choose(("a",), SystemClock(), Home(str(tmp_path), limited=True))
     assert deadline.own_unit(folder, ("a", "hold"), {"PATH": "/bin"}, 5.0) == (("a", "hold"), {"PATH": "/bin"})
+
+
+def test_a_question_ends_with_the_agent_that_asks_it(tmp_path: Path) -> None:
+    """Else a `systemctl stop` could come after the undo has started the unit again."""
+    pids = tmp_path / "pid"
+    _program(tmp_path, "systemctl", f"echo $$ > {pids}; exec sleep 60")
+    script = f"from chaosgpu.agent.systemd import Systemd; Systemd({str(tmp_path / 'systemctl')!r}, '', 1).ask('stop')"
+    agent = subprocess.Popen([sys.executable, "-c", script])
+    wait_until(lambda: pids.exists() and pids.read_text().strip() != "")
+    asks = identity(int(pids.read_text()))
+    assert asks is not None
+    assert alive(asks)
+    agent.kill()
+    agent.wait()
+    wait_until(lambda: not alive(asks))
