@@ -23,6 +23,7 @@ CALL_MODULES = (
     "chaosgpu.agent.nvml.health",
     "chaosgpu.agent.nvml.links",
     "chaosgpu.agent.nvml.events",
+    "chaosgpu.agent.nvml.residue",
     "chaosgpu.agent.nvml_settings",
 )
 

@@ -2,13 +2,16 @@
 """What one reading is, and the table of all of them by name."""
 
 from dataclasses import dataclass, field
-from typing import Callable, Dict, FrozenSet, Optional, Protocol
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Optional, Protocol
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, DriverFailed
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.systemd import Systemd, no_systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from chaosgpu.agent.residue.scene import Scene
 
 __all__ = ["GPU_KEYS", "Answer", "Clock", "Tools", "ask", "ask_object", "gpu_uuid", "reading", "readings", "take"]
 
@@ -35,6 +38,7 @@ class Tools:
     proc: str = "/proc"
     pci_devices: str = "/sys/bus/pci/devices"
     find_systemd: Callable[[], Optional[Systemd]] = no_systemd
+    scene: Optional["Scene"] = None  # the whole host, for the one reading that looks for residue
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def readings() -> Dict[str, Reading]:
         links,
         load,
         processes,
+        residue,
         temperature,
         units,
         xid,

@@ -2,13 +2,14 @@
 """The verbs that change nothing: read, facts, doctor."""
 
 import contextlib
+from dataclasses import replace
 
 from chaosgpu.agent import values
 from chaosgpu.agent.faults.contract import Driver
+from chaosgpu.agent.host import Host
 from chaosgpu.agent.readings.catalogue import Tools, ask_object, take
 from chaosgpu.agent.readings.doctor import doctor
 from chaosgpu.agent.readings.gpus import list_gpus
-from chaosgpu.agent.readings.host import Host
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["PROTOCOL", "doctor", "facts", "read"]
@@ -21,7 +22,12 @@ def read(request: JsonMapping, host: Host) -> JsonObject:
     """Take one reading: {"reading", "params"} -> {"values", "unknown"}."""
     name = values.text(request, "reading")
     with contextlib.closing(host.new_driver()) as driver:
-        answer = take(name, values.mapping(request, "params"), _tools(host, driver))
+        tools = _tools(host, driver)
+        if name == "residue":
+            from chaosgpu.agent.residue.of_host import scene_of  # noqa: PLC0415 (only this reading needs it)
+
+            tools = replace(tools, scene=scene_of(host))
+        answer = take(name, values.mapping(request, "params"), tools)
     return {
         "protocol": PROTOCOL,
         "reading": name,
