@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The services of the GPU stack: masked, failed, or enabled and stopped."""
 
-from typing import Dict, Tuple
+from typing import Tuple
 
 from chaosgpu.agent.residue.finding import FOREIGN, UNKNOWN, Found, family
 from chaosgpu.agent.residue.scene import Scene
-from chaosgpu.agent.residue.systemd import shown
+from chaosgpu.agent.residue.systemd import shown, stopped_though_enabled
 from chaosgpu.agent.units import BEFORE
 
 _KINDS = {
@@ -37,15 +37,9 @@ def gpu_units(scene: Scene, found: Found) -> None:
         if properties.get("ActiveState") == "failed":
             by_hand = f"journalctl -u {name}; systemctl restart {name}"
             found.add("unit.gpu_failed", f"{name} has failed", name, by_hand, owner=UNKNOWN)
-        elif name in _DRIVER and _stopped(properties):
+        elif name in _DRIVER and stopped_though_enabled(properties):
             by_hand = f"systemctl start {name}"
             found.add("unit.driver_stopped", f"{name} is enabled and stopped", name, by_hand, owner=UNKNOWN)
-
-
-def _stopped(properties: Dict[str, str]) -> bool:
-    """Tell whether it is enabled and does not run, though systemd found no condition against it."""
-    wanted = properties.get("UnitFileState") == "enabled" and properties.get("ConditionResult") != "no"
-    return wanted and properties.get("ActiveState") == "inactive"
 
 
 def _there(scene: Scene) -> Tuple[str, ...]:

@@ -3,7 +3,7 @@
 
 from chaosgpu.agent.residue.finding import FOREIGN, UNKNOWN, Found, family
 from chaosgpu.agent.residue.scene import Scene
-from chaosgpu.agent.residue.systemd import shown
+from chaosgpu.agent.residue.systemd import shown, stopped_though_enabled
 
 _KINDS = {
     "clock.off": "the wall clock is far from the board's clock",
@@ -43,6 +43,5 @@ def clock(scene: Scene, found: Found) -> None:
     folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
     there = {name for folder in folders for name in scene.names(folder)}
     for name, unit in shown(scene, *(keeper for keeper in _KEEPERS if keeper in there)).items():
-        stopped = unit.get("ActiveState") in ("inactive", "failed") and unit.get("ConditionResult") != "no"
-        if unit.get("UnitFileState") == "enabled" and stopped:
+        if stopped_though_enabled(unit):
             found.add("clock.unkept", f"{name} does not run", name, f"systemctl start {name}", owner=UNKNOWN)

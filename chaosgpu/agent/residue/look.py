@@ -9,7 +9,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.residue.finding import Family, Finding, Found, Unlooked, families
@@ -76,18 +76,16 @@ def _in_child(scene: Scene, asked: Tuple[Family, ...], within_s: float, end_s: f
                 if line is None:
                     found[one].could_not(f"it was not looked at to the end within {max(0.0, left_s):.1f} s")
                     break
-                _fill(found[one], line)
+                if not line:
+                    found[one].could_not("the process that looked ended before it had an answer")
+                    break
+                _fill(found[one], json.loads(line))
         finally:
             child.end()
     return found
 
 
-def _fill(found: Found, line: bytes) -> None:
-    try:
-        answer = json.loads(line)
-    except ValueError:
-        found.could_not("the process that looked ended before it had an answer")
-        return
+def _fill(found: Found, answer: Any) -> None:
     found.findings.extend(Finding(**finding) for finding in answer["findings"])
     found.unknown.extend(answer["unknown"])
 
