@@ -11,10 +11,9 @@ import signal
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
-from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError
 from chaosgpu.agent.residue.finding import Family, Finding, Found, Unlooked, families
 from chaosgpu.agent.residue.scene import Scene
-from chaosgpu.agent.revert import FAULT_BROKE
 from chaosgpu.agent.values import JsonObject
 
 __all__ = ["Residue", "look"]
