@@ -6,7 +6,7 @@ A file that is not there is an answer. One that cannot be read is none: Unlooked
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.clock import Boot, Clock
 from chaosgpu.agent.home import Home
@@ -24,6 +24,15 @@ _BLOCK_BYTES = 1 << 16  # some files of /proc refuse to be asked for more at onc
 _SYSTEMD = "/run/systemd/system"
 
 
+@dataclass
+class _Seen:
+    """What was read already."""
+
+    leases: Optional[Leases] = None
+    processes: Optional[List[Process]] = None
+    said: Dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Scene:
     """One host, looked at once: what is asked for twice is read once. `root` is another than "" in tests only."""
@@ -38,7 +47,7 @@ class Scene:
     root: str = ""
     run: Callable[[Sequence[str]], str] = ask_program
     user_id: int = field(default_factory=os.geteuid)
-    _kept: Dict[str, Any] = field(default_factory=dict, repr=False)  # what was read already
+    _seen: _Seen = field(default_factory=_Seen, repr=False)
 
     def again(self) -> "Scene":
         """Return the same host for another look: nothing of the first one is kept."""
@@ -50,18 +59,16 @@ class Scene:
     @property
     def leases(self) -> Leases:
         """Our own leases: what they hold is no residue while they live."""
-        if "leases" not in self._kept:
-            self._kept["leases"] = Leases(self.home, self.clock, self.boot)
-        leases: Leases = self._kept["leases"]
-        return leases
+        if self._seen.leases is None:
+            self._seen.leases = Leases(self.home, self.clock, self.boot)
+        return self._seen.leases
 
     @property
     def processes(self) -> List[Process]:
         """Every process that can be seen, but for the one that looks."""
-        if "processes" not in self._kept:
-            self._kept["processes"] = read_processes(self)
-        processes: List[Process] = self._kept["processes"]
-        return processes
+        if self._seen.processes is None:
+            self._seen.processes = read_processes(self)
+        return self._seen.processes
 
     @property
     def others(self) -> List[Process]:
@@ -76,10 +83,9 @@ class Scene:
     def said(self, *words: str) -> str:
         """Ask a program, the same words once."""
         key = "\0".join(words)
-        if key not in self._kept:
-            self._kept[key] = self.run(words)
-        said: str = self._kept[key]
-        return said
+        if key not in self._seen.said:
+            self._seen.said[key] = self.run(words)
+        return self._seen.said[key]
 
     def text(self, path: str) -> Optional[str]:
         """Return what is in a file; None where there is none."""
