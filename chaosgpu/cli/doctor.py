@@ -4,16 +4,39 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 __all__ = ["add_parser", "run"]
+
+# In the order in which a person asks, with what each group answers. What an older agent does not group comes last.
+_GROUPS = (
+    ("residue", "What is left behind here"),
+    ("undo", "What would hold the undo"),
+    ("host", "The host"),
+    ("gpus", "The GPUs"),
+    ("faults", "The faults it can take"),
+    ("remediation", "What acts by itself here"),
+    ("", "More"),
+)
+_WORST = {False: 0, None: 1, True: 2}
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    ok: bool | None
+    detail: str
+    group: str
+    by_hand: str
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     """Declare the subcommand and its arguments."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check what works on this host: driver, policy, state folder, each fault",
-        description="Print the checks of this host's agent. Nothing is changed.",
+        help="check what works on this host: driver, policy, undo, each fault, residue, remediation agents",
+        description="Print the checks of this host's agent, the worst first. Nothing is changed.",
         epilog="Exit code: 0 nothing fails, 1 something fails, 2 the agent could not be asked.",
     )
     parser.add_argument("--json", action="store_true", help="print the agent's answer as JSON")
@@ -28,29 +51,55 @@ def run(args: argparse.Namespace) -> int:
     from chaosgpu.fleet.values import objects  # noqa: PLC0415 (other subcommands need none of it)
 
     answer = ask(LOCAL, "doctor", {}, args.timeout_s)
-    checks = objects(answer, "checks")
+    found = objects(answer, "checks")
     if args.json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     else:
-        _write_table([(str(check.get("name")), check.get("ok"), str(check.get("detail", ""))) for check in checks])
-    return 1 if any(check.get("ok") is False for check in checks) else 0
+        checks = [
+            _Check(
+                str(check.get("name")),
+                ok if isinstance(ok := check.get("ok"), bool) else None,
+                str(check.get("detail", "")),
+                str(check.get("group", "")),
+                str(check.get("by_hand", "")),
+            )
+            for check in found
+        ]
+        _write(str(answer.get("host", LOCAL)), checks)
+    return 1 if any(check.get("ok") is False for check in found) else 0
 
 
-def _write_table(checks: "list[tuple[str, object, str]]") -> None:
-    """Print one row a check; what could not be found out is neither good nor bad."""
+def _write(host: str, checks: Sequence[_Check]) -> None:
+    """Print one line on the whole, then a table a group: the group with the worst check first, and so inside it."""
     from rich.console import Console  # noqa: PLC0415 (other subcommands need none of it)
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("check", "", "detail"):
-        table.add_column(heading, overflow="fold")
-    for name, ok, detail in checks:
-        table.add_row(escape(name), _mark(ok), escape(detail))
-    Console().print(table)
+    console = Console()
+    fails, asks = (sum(check.ok is state for check in checks) for state in (False, None))
+    console.print(f"[bold]{escape(host)}[/]: {fails} fail, {asks} to look at, {len(checks) - fails - asks} are well")
+    known = {name for name, _ in _GROUPS}
+    groups = [
+        (title, sorted((one for one in checks if _group(one, known) == name), key=lambda one: _WORST[one.ok]))
+        for name, title in _GROUPS
+    ]
+    for title, rows in sorted((pair for pair in groups if pair[1]), key=lambda pair: _WORST[pair[1][0].ok]):
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, show_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold", min_width=18, max_width=30)
+        table.add_column(overflow="fold")
+        for row in rows:
+            hand = f"\n[cyan]by hand: {escape(row.by_hand)}[/]" if row.by_hand else ""
+            table.add_row(_mark(row.ok), escape(row.name), escape(row.detail) + hand)
+        console.print()
+        console.print(table)
 
 
-def _mark(ok: object) -> str:
+def _group(check: _Check, known: set[str]) -> str:
+    return check.group if check.group in known else ""
+
+
+def _mark(ok: bool | None) -> str:
     if ok is None:
         return "[yellow]unknown[/]"
-    return "[green]ok[/]" if ok is True else "[red]FAILS[/]"
+    return "[green]ok[/]" if ok else "[red]FAILS[/]"

@@ -9,10 +9,14 @@ from typing import Callable, List, Optional, Tuple
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.faults.contract import Driver
+from chaosgpu.agent.host import Host
 from chaosgpu.agent.readings.doctor_faults import fault_checks
+from chaosgpu.agent.readings.doctor_remediation import remediation_checks
+from chaosgpu.agent.readings.doctor_residue import residue_checks
 from chaosgpu.agent.readings.doctor_triggers import triggers
+from chaosgpu.agent.readings.doctor_undo import deadlines, records, sessions
 from chaosgpu.agent.readings.health import healthy
-from chaosgpu.agent.readings.host import Host
+from chaosgpu.agent.residue.of_host import scene_of
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["doctor"]
@@ -25,7 +29,10 @@ Verdict = Tuple[Optional[bool], str]
 
 
 def doctor(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the request holds no parameters)
-    """Return {"checks": [{"name", "ok", "detail"}]}: true is well, false is not, null could not be found out."""
+    """Return {"checks": [{"name", "ok", "detail", "group"}]}: true is well, false is not, null is for a person to say.
+
+    A check of residue has `by_hand` besides: how to put it right.
+    """
     with contextlib.closing(host.new_driver()) as driver:
         return {"protocol": 1, "host": host.name, "checks": _checks(host, driver)}
 
@@ -33,28 +40,33 @@ def doctor(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the
 def _checks(host: Host, driver: Driver) -> List[JsonValue]:
     checks: List[JsonValue] = []
 
-    def check(name: str, look: Callable[[], Verdict]) -> bool:
+    def check(name: str, look: Callable[[], Verdict], group: str = "host") -> bool:
         try:
             ok, detail = look()
         except AgentError as error:
             ok, detail = False, str(error)
-        checks.append({"name": name, "ok": ok, "detail": detail})
+        checks.append({"name": name, "ok": ok, "detail": detail, "group": group})
         return ok is True
 
+    own = not host.home.limited and os.geteuid() == 0
     check("python", _python)
-    check("state root", lambda: _state_root(host.home.path))
     check("policy", lambda: _policy(host))
     check("boot id", _boot_id)
-    check("triggers", lambda: triggers(host.command, own=not host.home.limited and os.geteuid() == 0))
+    check("state root", lambda: _state_root(host.home.path), "undo")
+    check("records", lambda: records(host.home.path), "undo")
+    check("triggers", lambda: triggers(host.command, own=own), "undo")
+    check("sessions", lambda: sessions(own=own), "undo")
+    check("deadlines", lambda: deadlines(host), "undo")
     gpus: List[JsonObject] = []
     if check("driver", lambda: _driver(driver)):
         check("library", lambda: _library(driver))
         gpus = _gpus(driver)
     for gpu in gpus:
-        _check_gpu(gpu, driver, check)
+        _check_gpu(gpu, driver, lambda name, look: check(name, look, "gpus"))
     for fault in host.registry().values():
         checks.extend(fault_checks(fault, gpus, host, driver))
-    return checks
+    scene = scene_of(host)
+    return [*checks, *residue_checks(scene), *remediation_checks(scene)]
 
 
 def _python() -> Verdict:

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each fault on this host: whether the policy permits it, the rights are there, and each GPU can take it."""
+"""Each fault on this host: whether policy, rights and programs are there, and whether each GPU could take it now."""
 
 import os
-from typing import Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
-from chaosgpu.agent.errors import AgentError, DriverFailed
+from chaosgpu.agent.errors import AgentError, DriverFailed, NoEffect
 from chaosgpu.agent.faults.contract import Driver
-from chaosgpu.agent.readings.host import DeclaredFault, Host
-from chaosgpu.agent.values import JsonMapping, JsonValue
+from chaosgpu.agent.host import AnyFault, Host
+from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["fault_checks"]
 
 _SHORTEST_S = 1.0
 _UNSUPPORTED = (3, 13)
-UNIFIED = "/sys/fs/cgroup/cgroup.controllers"
-_UNIFIED = ("unit.freeze", "unit.gpu.deny")
 # The reading that a fault restores from: a product that cannot tell it cannot take the fault.
 _NEEDS: Dict[str, str] = {
     "gpu.power.cap": "setting_power",
@@ -22,45 +20,48 @@ _NEEDS: Dict[str, str] = {
     "gpu.persistence.off": "setting_persistence",
     "gpu.clock.lock": "setting_clocks",
 }
+_COMPILERS = ("cc", "gcc", "clang")
+_NEED_COMPILER = ("unit.cuda.errors",)
+# What a fault of a GPU is asked for when it is only asked whether it could begin: `check` reads and changes nothing.
+_SAMPLES: Dict[str, Callable[[str, Driver], JsonObject]] = {
+    "gpu.memory.fill": lambda gpu, _: {"gpu": gpu, "used_percent": 95},
+    "gpu.memory.leak": lambda gpu, _: {"gpu": gpu, "rate_mib_s": 10},
+    "gpu.clock.lock": lambda gpu, driver: {"gpu": gpu, "mhz": _half_clock(gpu, driver)},
+    "gpu.power.cap": lambda gpu, driver: {"gpu": gpu, "watts": _least_watts(gpu, driver)},
+    "gpu.compute_mode.set": lambda gpu, _: {"gpu": gpu, "mode": "prohibited"},
+    "gpu.persistence.off": lambda gpu, _: {"gpu": gpu},
+    "gpu.burn": lambda gpu, _: {"gpu": gpu, "duty_percent": 50},
+}
 
 
-def fault_checks(fault: DeclaredFault, gpus: Sequence[JsonMapping], host: Host, driver: Driver) -> List[JsonValue]:
+def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, driver: Driver) -> List[JsonValue]:
     """Return the checks of one fault: one for the host, and one for each GPU that cannot take it."""
     checks: List[JsonValue] = []
     reasons: List[str] = []
     permitted, why = _permitted(fault, host)
     if not permitted:
         reasons.append(why)
-    if fault.name.startswith("unit."):
-        reasons += _no_units(fault.name, host)
     if fault.privilege == "root" and os.geteuid() != 0:
         reasons.append("it needs root, and this agent runs as another user")
+    reasons.extend(_missing_parts(fault.name, host))
     detail = (
         f"It cannot be used here: {'; '.join(reasons)}." if reasons else "It is permitted and its rights are there."
     )
-    checks.append({"name": f"fault {fault.name}", "ok": not reasons, "detail": detail})
+    checks.append({"name": f"fault {fault.name}", "ok": not reasons, "detail": detail, "group": "faults"})
     for gpu in gpus:
-        missing = _missing(fault, str(gpu.get("uuid")), driver) if "uuid" in gpu else ""
+        if "uuid" not in gpu:
+            continue
+        uuid = str(gpu["uuid"])
+        missing = _missing(fault.name, uuid, driver)
+        ok = False if missing else None
+        missing = missing or _not_now(fault, uuid, host, driver)
         if missing:
-            checks.append({"name": f"fault {fault.name} on GPU {gpu['uuid']}", "ok": False, "detail": missing})
+            name = f"fault {fault.name} on GPU {uuid}"
+            checks.append({"name": name, "ok": ok, "detail": missing, "group": "faults"})
     return checks
 
 
-def _no_units(name: str, host: Host) -> List[str]:
-    """Return what keeps this host from taking a fault on a unit."""
-    if host.home.limited:
-        return [f"under CHAOSGPU_AGENT_HOME={host.home.path} no unit of the host is touched"]
-    try:
-        if host.find_systemd() is None:
-            return ["systemd is not this host's PID 1"]
-    except AgentError as error:
-        return [str(error).rstrip(".")]
-    if name in _UNIFIED and not os.path.exists(UNIFIED):  # noqa: PTH110 (pathlib costs 9 ms at start)
-        return ["this host does not have the unified hierarchy (cgroup v2), without which systemd cannot do it"]
-    return []
-
-
-def _permitted(fault: DeclaredFault, host: Host) -> Tuple[bool, str]:
+def _permitted(fault: AnyFault, host: Host) -> Tuple[bool, str]:
     try:
         policy = host.read_policy()
     except AgentError:
@@ -72,8 +73,25 @@ def _permitted(fault: DeclaredFault, host: Host) -> Tuple[bool, str]:
     return True, ""
 
 
-def _missing(fault: DeclaredFault, uuid: str, driver: Driver) -> str:
-    call = _NEEDS.get(fault.name)
+def _missing_parts(name: str, host: Host) -> List[str]:
+    """Say what of the host the fault needs and does not find."""
+    missing = []
+    if name.startswith("unit."):
+        try:
+            if host.find_systemd() is None:
+                missing.append("systemd is not PID 1 here, so there are no units")
+        except AgentError as error:
+            missing.append(str(error).rstrip("."))
+    folders = ("/usr/bin", "/bin", "/usr/local/bin")
+    if name.startswith(_NEED_COMPILER) and not any(
+        os.access(f"{folder}/{program}", os.X_OK) for folder in folders for program in _COMPILERS
+    ):
+        missing.append("there is no C compiler, and its library is built on the host")
+    return missing
+
+
+def _missing(name: str, uuid: str, driver: Driver) -> str:
+    call = _NEEDS.get(name)
     if call is None:
         return ""
     try:
@@ -83,3 +101,29 @@ def _missing(fault: DeclaredFault, uuid: str, driver: Driver) -> str:
             return f"This product or driver cannot: {error}"
         return str(error)
     return ""
+
+
+def _not_now(fault: AnyFault, uuid: str, host: Host, driver: Driver) -> str:
+    """Ask the fault itself whether it could begin; an effect that is there already is no lasting reason."""
+    sample = _SAMPLES.get(fault.name)
+    if sample is None:
+        return ""
+    try:
+        fault.check(fault.parse(sample(uuid, driver)), host.context(driver, None))
+    except NoEffect as error:
+        return f"Not now: {error}"
+    except AgentError as error:
+        return f"Not now: {error}"
+    return ""
+
+
+def _least_watts(gpu: str, driver: Driver) -> float:
+    found = driver.call("setting_power", gpu)
+    least = found.get("min_mw") if isinstance(found, dict) else None
+    return least / 1000 if isinstance(least, (int, float)) else 1.0
+
+
+def _half_clock(gpu: str, driver: Driver) -> int:
+    found = driver.call("setting_clocks", gpu)
+    most = found.get("max_sm_mhz") if isinstance(found, dict) else None
+    return int(most) // 2 if isinstance(most, (int, float)) else 500

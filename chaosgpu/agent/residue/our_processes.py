@@ -30,7 +30,8 @@ def our_processes(scene: Scene, found: Found) -> None:
         by_hand = f"kill {process.pid}, then `kill -9` if it stays"
         if kind == "process.shim":
             what = f"{process.shown} has {process.variable('LD_PRELOAD')} preloaded"
-            if not scene.leases.pids() & {process.pid, process.parent}:
+            unit = process.group.rpartition("/")[2]
+            if not scene.leases.hold("unit", unit) and process.pid not in scene.leases.pids():
                 found.add(kind, what, f"pid {process.pid}", f"restart it: {process.shown}")
             continue
         if scene.user_id != 0 and not path.startswith(scene.home.leases):
