@@ -210,15 +210,15 @@ def _note(path: Path, line: dict[str, Any]) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-def _run(host: Host, number: int, until_s: float, left: Callable[[], bool]) -> None:
-    draw = random.Random(f"null {number} {time.time_ns()}")  # noqa: S311 (a choice of scenes, no secret)
+def _run(host: Host, detector: str, until_s: float, left: Callable[[], bool]) -> None:
+    draw = random.Random(f"null {host.name} {time.time_ns()}")  # noqa: S311 (a choice of scenes, no secret)
     while left() and time.time() < until_s:
         name = draw.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         with SCENES[name](host, draw):
             answer = read(host)
         values = answer["values"]
         line = {"scene": name, "host": host.name, "findings": values["findings"], "unknown": sorted(answer["unknown"])}
-        _note(_NULL, {"detector": detector_digest(), "took_s": values["took_s"], **line})
+        _note(_NULL, {"detector": detector, "took_s": values["took_s"], **line})
         if values["findings"]:
             sys.stderr.write(f"{host.name}, {name}: {json.dumps(values['findings'])}\n")
 
@@ -241,10 +241,7 @@ def main() -> int:
         if arguments.plant:
             _plant(bench)
         else:
-            threads = [
-                threading.Thread(target=_run, args=(host, number, until_s, left))
-                for number, host in enumerate(bench.hosts)
-            ]
+            threads = [threading.Thread(target=_run, args=(host, digest, until_s, left)) for host in bench.hosts]
             for thread in threads:
                 thread.start()
             for thread in threads:

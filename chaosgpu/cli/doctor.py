@@ -88,11 +88,19 @@ def _write(host: str, checks: Sequence[_Check]) -> None:
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold", min_width=18, max_width=30)
         table.add_column(overflow="fold")
-        for row in rows:
+        for row in _together(rows):
             hand = f"\n[cyan]by hand: {escape(row.by_hand)}[/]" if row.by_hand else ""
             table.add_row(_mark(row.ok), escape(row.name), escape(row.detail) + hand)
         console.print()
         console.print(table)
+
+
+def _together(rows: Sequence[_Check]) -> list[_Check]:
+    """Show those that say the same as one row."""
+    names: dict[tuple[bool | None, str, str], list[str]] = {}
+    for row in rows:
+        names.setdefault((row.ok, row.detail, row.by_hand), []).append(row.name)
+    return [_Check("\n".join(found), ok, said, "", by_hand) for (ok, said, by_hand), found in names.items()]
 
 
 def _group(check: _Check, known: set[str]) -> str:

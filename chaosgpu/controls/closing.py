@@ -4,6 +4,7 @@
 import logging
 from collections.abc import MutableMapping
 
+from chaosgpu.controls.left_behind import LeftBehind, left_behind
 from chaosgpu.controls.outcome import from_journal
 from chaosgpu.controls.session import Session
 from chaosgpu.controls.signals import Phase
@@ -41,19 +42,23 @@ def close(session: Session, journal: Journal | None) -> None:
     journal["status"] = _NOT_GREEN
     session.signals.phase = Phase.CLOSING
     run = session.run
-    sweep_failed = None
+    sweep_failed, left = None, LeftBehind()
     if run is not None:
         run.close()
         sweep_failed = _sweep(run)
+        if sweep_failed is None:  # a host that does not answer is told already
+            left = left_behind(run)
         _after(session, run)
         _keep_journal(session, journal)
-    happened = from_journal(_happened(session, journal, ended_as, sweep_failed), journal, session.experiment)
+    happened = from_journal(_happened(session, journal, ended_as, (sweep_failed, left)), journal, session.experiment)
     judgement = judge(happened)
     if run is not None:
         run.note("run.finished", verdict=judgement.verdict.value, reason=judgement.reason)
         if run.gaps:
             # Also where only this very line could not be written.
-            happened = from_journal(_happened(session, journal, ended_as, sweep_failed), journal, session.experiment)
+            happened = from_journal(
+                _happened(session, journal, ended_as, (sweep_failed, left)), journal, session.experiment
+            )
             judgement = judge(happened)
     session.judgement = judgement
     _show_in_journal(session, journal, judgement, ended_as)
@@ -116,8 +121,11 @@ def _after(session: Session, run: Run) -> None:
         run.lacks(str(error))
 
 
-def _happened(session: Session, journal: Journal, ended_as: object, sweep_failed: str | None) -> Happened:
+def _happened(
+    session: Session, journal: Journal, ended_as: object, at_the_end: tuple[str | None, LeftBehind]
+) -> Happened:
     """Collect what the guard itself knows."""
+    sweep_failed, left = at_the_end
     run = session.run
     crashed = None
     if not session.ready:
@@ -134,6 +142,8 @@ def _happened(session: Session, journal: Journal, ended_as: object, sweep_failed
         signals=tuple(session.signals.received),
         leases=tuple(run.book.all()) if run is not None else (),
         sweep_failed=sweep_failed,
+        left_behind=left.found,
+        residue_unknown=left.unknown,
         record_gaps=tuple(run.gaps) if run is not None else (),
     )
 

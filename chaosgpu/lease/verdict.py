@@ -51,6 +51,9 @@ class Happened:
     signals: tuple[str, ...] = ()
     leases: tuple[Lease, ...] = ()
     sweep_failed: str | None = None
+    # What of this run's the host still has, though its leases have ended; and why that could not be seen.
+    left_behind: tuple[str, ...] = ()
+    residue_unknown: str | None = None
     failed_actions: tuple[str, ...] = ()
     failed_rollbacks: tuple[str, ...] = ()
     unplayed_rollbacks: tuple[str, ...] = ()
@@ -93,6 +96,7 @@ def _unsafe(happened: Happened) -> list[str]:
     ]
     if happened.sweep_failed and any(lease.was_active or lease.open for lease in happened.leases):
         reasons.append(f"the host could not say at the end what is still in force: {happened.sweep_failed}")
+    reasons += happened.left_behind
     left = (*happened.failed_rollbacks, *happened.unplayed_rollbacks)
     return reasons + [f"the rollback {sentence}: what it restores may not be restored" for sentence in left]
 
@@ -118,6 +122,8 @@ def _inconclusive(happened: Happened) -> list[str]:
         reasons.append(f"the rollback of this run failed, though nothing was left in the end: {happened.undo_failed}")
     if happened.sweep_failed:
         reasons.append(f"the host could not be asked at the end: {happened.sweep_failed}")
+    if happened.residue_unknown:
+        reasons.append(f"it is not known whether something of this run is left: {happened.residue_unknown}")
     reasons += [f"the record is incomplete: {gap}" for gap in happened.record_gaps[:1]]
     return reasons + _unjudged(happened)
 

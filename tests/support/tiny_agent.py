@@ -160,7 +160,15 @@ class TinyAgent:
         return {"host": "localhost", "gpus": [{"uuid": "GPU-tiny", "index": 0, "name": "Tiny GPU"}]}
 
     def read(self, request: Json) -> Json:
-        return {"reading": request["reading"], "host": "localhost", "values": {"processes": []}, "unknown": {}}
+        return {"reading": request["reading"], "host": "localhost", "values": self.values(), "unknown": {}}
+
+    def values(self) -> Json:
+        """Return what its readings have; the file `residue` names the lease that left something, or `this run`."""
+        left = self.folder / "residue"
+        whose = left.read_text() if left.exists() else ""
+        names = [*self.load()] if whose == "this run" else [whose] if whose else []
+        what = {"kind": "claim.ended", "what": "a claim stayed", "where": "/claim", "owner": "ours", "by_hand": "rm it"}
+        return {"processes": [], "findings": [{**what, "lease": name} for name in names]}
 
 
 if __name__ == "__main__":

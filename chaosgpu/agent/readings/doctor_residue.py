@@ -35,7 +35,7 @@ def residue_checks(scene: Scene) -> List[JsonValue]:
             "group": "residue",
         })  # fmt: skip
     for name, reasons in sorted(found.unknown.items()):
-        detail = f"It could not be looked at wholly: {'; '.join(reasons)}."
+        detail = f"It could not be looked at wholly: {'; '.join(reason.rstrip('.') for reason in reasons)}."
         checks.append({"name": f"residue in {name}", "ok": None, "detail": detail, "group": "residue"})
     looked = [one for one in families() if one.name not in found.unknown]
     kinds = sum(len(one.kinds) for one in looked)

@@ -21,12 +21,13 @@ _ROLES = {"keep": "process.keeper", "due": "process.reverter", "hold": "process.
 @family("our processes", OURS, _KINDS)
 def our_processes(scene: Scene, found: Found) -> None:
     """Ask for each process of ours whether its lease lives, by the record that it names itself."""
+    here = scene.points_to("/proc/self/ns/pid")
     for process in scene.processes:
         if process.variable(LAB) != (scene.home.path if scene.home.limited else ""):
             continue
         kind, path = _what(process)
-        if kind is None:
-            continue
+        if kind is None or scene.points_to(f"/proc/{process.pid}/ns/pid") != here:
+            continue  # one in a container has its records in there
         by_hand = f"kill {process.pid}, then `kill -9` if it stays"
         if kind == "process.shim":
             what = f"{process.shown} has {process.variable('LD_PRELOAD')} preloaded"

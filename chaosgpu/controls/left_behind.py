@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run has left on its host after the last sweep: one reading of the agent's, which changes nothing."""
+
+from dataclasses import dataclass
+
+from chaosgpu.errors import ChaosGpuError
+from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.targets import LOCAL
+from chaosgpu.fleet.values import JsonObject
+from chaosgpu.lease.run import Run
+
+__all__ = ["LeftBehind", "left_behind"]
+
+_READ_S = 45.0
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """What of this run's is left, as sentences; `unknown` says why that could not be seen wholly."""
+
+    found: tuple[str, ...] = ()
+    unknown: str | None = None
+
+
+def left_behind(run: Run) -> LeftBehind:
+    """Ask for residue of ours and keep what belongs to a lease of this run; an open lease is told already."""
+    leases = {lease.lease for lease in run.book.all() if not lease.open}
+    if not leases:
+        return LeftBehind()
+    try:
+        answer = ask(LOCAL, "read", {"reading": "residue", "params": {"owner": "ours"}}, _READ_S)
+    except ChaosGpuError as error:
+        return LeftBehind(unknown=str(error))
+    values, unknown = answer.get("values"), answer.get("unknown")
+    findings = values.get("findings") if isinstance(values, dict) else None
+    if not isinstance(findings, list):
+        return LeftBehind(unknown="the agent's reading has no findings")
+    found = [_sentence(one) for one in findings if isinstance(one, dict) and one.get("lease") in leases]
+    why = "; ".join(f"{name}: {text}" for name, text in unknown.items()) if isinstance(unknown, dict) else ""
+    return LeftBehind(tuple(found), why or None)
+
+
+def _sentence(finding: JsonObject) -> str:
+    return (
+        f"{finding.get('kind')} of lease {finding.get('lease')} is left ({finding.get('where')}): "
+        f"{finding.get('what')}; by hand: {finding.get('by_hand')}"
+    )
