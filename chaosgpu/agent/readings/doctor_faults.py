@@ -4,7 +4,7 @@
 import os
 from typing import Callable, Dict, List, Sequence, Tuple
 
-from chaosgpu.agent.errors import AgentError, DriverFailed, NoEffect
+from chaosgpu.agent.errors import AgentError, DriverFailed, Refused
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.host import AnyFault, Host
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
@@ -13,6 +13,8 @@ __all__ = ["fault_checks"]
 
 _SHORTEST_S = 1.0
 _UNSUPPORTED = (3, 13)
+UNIFIED = "/sys/fs/cgroup/cgroup.controllers"
+_UNIFIED = ("unit.freeze", "unit.gpu.deny")
 # The reading that a fault restores from: a product that cannot tell it cannot take the fault.
 _NEEDS: Dict[str, str] = {
     "gpu.power.cap": "setting_power",
@@ -20,8 +22,8 @@ _NEEDS: Dict[str, str] = {
     "gpu.persistence.off": "setting_persistence",
     "gpu.clock.lock": "setting_clocks",
 }
-_COMPILERS = ("cc", "gcc", "clang")
-_NEED_COMPILER = ("unit.cuda.errors",)
+_COMPILED = "unit.cuda.errors"
+_COMPILERS, _FOLDERS = ("cc", "gcc", "clang"), ("/usr/bin", "/bin", "/usr/local/bin")
 # What a fault of a GPU is asked for when it is only asked whether it could begin: `check` reads and changes nothing.
 _SAMPLES: Dict[str, Callable[[str, Driver], JsonObject]] = {
     "gpu.memory.fill": lambda gpu, _: {"gpu": gpu, "used_percent": 95},
@@ -41,9 +43,10 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     permitted, why = _permitted(fault, host)
     if not permitted:
         reasons.append(why)
+    if fault.name.startswith("unit."):
+        reasons += _no_units(fault.name, host)
     if fault.privilege == "root" and os.geteuid() != 0:
         reasons.append("it needs root, and this agent runs as another user")
-    reasons.extend(_missing_parts(fault.name, host))
     detail = (
         f"It cannot be used here: {'; '.join(reasons)}." if reasons else "It is permitted and its rights are there."
     )
@@ -73,21 +76,22 @@ def _permitted(fault: AnyFault, host: Host) -> Tuple[bool, str]:
     return True, ""
 
 
-def _missing_parts(name: str, host: Host) -> List[str]:
-    """Say what of the host the fault needs and does not find."""
-    missing = []
-    if name.startswith("unit."):
-        try:
-            if host.find_systemd() is None:
-                missing.append("systemd is not PID 1 here, so there are no units")
-        except AgentError as error:
-            missing.append(str(error).rstrip("."))
-    folders = ("/usr/bin", "/bin", "/usr/local/bin")
-    if name.startswith(_NEED_COMPILER) and not any(
-        os.access(f"{folder}/{program}", os.X_OK) for folder in folders for program in _COMPILERS
+def _no_units(name: str, host: Host) -> List[str]:
+    """Return what keeps this host from taking a fault on a unit."""
+    if host.home.limited:
+        return [f"under CHAOSGPU_AGENT_HOME={host.home.path} no unit of the host is touched"]
+    try:
+        if host.find_systemd() is None:
+            return ["systemd is not this host's PID 1"]
+    except AgentError as error:
+        return [str(error).rstrip(".")]
+    if name in _UNIFIED and not os.path.exists(UNIFIED):  # noqa: PTH110 (pathlib costs 9 ms at start)
+        return ["this host does not have the unified hierarchy (cgroup v2), without which systemd cannot do it"]
+    if name == _COMPILED and not any(
+        os.access(f"{folder}/{program}", os.X_OK) for folder in _FOLDERS for program in _COMPILERS
     ):
-        missing.append("there is no C compiler, and its library is built on the host")
-    return missing
+        return ["there is no C compiler to build its library with: name a prebuilt one"]
+    return []
 
 
 def _missing(name: str, uuid: str, driver: Driver) -> str:
@@ -104,23 +108,23 @@ def _missing(name: str, uuid: str, driver: Driver) -> str:
 
 
 def _not_now(fault: AnyFault, uuid: str, host: Host, driver: Driver) -> str:
-    """Ask the fault itself whether it could begin; an effect that is there already is no lasting reason."""
+    """Ask the fault itself whether it could begin; why not now is no lasting reason."""
     sample = _SAMPLES.get(fault.name)
     if sample is None:
         return ""
     try:
         fault.check(fault.parse(sample(uuid, driver)), host.context(driver, None))
-    except NoEffect as error:
+    except (DriverFailed, Refused) as error:
         return f"Not now: {error}"
     except AgentError as error:
-        return f"Not now: {error}"
+        return f"It could not be asked whether it can take it now: {error}"
     return ""
 
 
-def _least_watts(gpu: str, driver: Driver) -> float:
+def _least_watts(gpu: str, driver: Driver) -> int:
     found = driver.call("setting_power", gpu)
     least = found.get("min_mw") if isinstance(found, dict) else None
-    return least / 1000 if isinstance(least, (int, float)) else 1.0
+    return -(-int(least) // 1000) if isinstance(least, (int, float)) else 1
 
 
 def _half_clock(gpu: str, driver: Driver) -> int:
