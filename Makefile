@@ -13,7 +13,7 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q --ignore=tests/bench
+	$(bin)/pytest -q
 
 lint:
 	@scripts/install.sh lab,dev

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.plan import BenchFailed
 
-__all__ = ["end", "enter", "folders", "kill", "make", "pids", "remove"]
+__all__ = ["end", "enter", "folders", "kill", "make", "mine", "pids", "remove"]
 
 _END_S = 10.0
 
@@ -49,6 +49,13 @@ def enter(name: str) -> Callable[[], None]:
         os.close(descriptor)
 
     return go
+
+
+def mine() -> Path:
+    """Return the group that this process is in."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    path = next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+    return _hierarchies()[0] / path.lstrip("/")
 
 
 def pids(name: str) -> list[int]:

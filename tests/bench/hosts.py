@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet of real systemd hosts on this machine: up, and down without a trace."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,18 +9,20 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
-from bench import files, groups, network, nspawn, ssh
+from bench import network, rack
 from bench.base import base
 from bench.host import SSH_S, Host, end_of
-from bench.leftovers import clean, forget_rack, only_one, sweep
+from bench.leftovers import clean, forget, only_one, sweep
 from bench.plan import BENCHES, ROOT, BenchFailed, BenchPlan, me
 from bench.triton import binds
 
 __all__ = ["BENCHES", "Bench", "Host"]
 
 _DOWN_S = 30.0
+_MADE_S = 60.0
 _POLL_S = 0.02
 
 
@@ -53,19 +56,20 @@ class Bench:
         """Boot so many hosts and wait until SSH answers on all; a kept bench outlives this process."""
         lower = base(say)
         bound = binds(say)
-        with only_one(self.directory.parent):
+        with only_one(self.directory.parent) as lock:
             sweep(self.directory.parent)
             if BenchPlan.read(self.directory) is not None:
                 raise BenchFailed(f"A bench is already up in {self.directory}; take it down first: make bench-down")
+            if self.directory.exists():
+                raise BenchFailed(f"{self.directory} is there and no bench of ours: move it away.")
             layers = (str(self.directory / "common" / "upper"), str(lower))
             plan = BenchPlan.new(self.directory, count, layers, bound, None if kept else me())
-            self.directory.mkdir(parents=True)
-            plan.write()
             try:
-                self._make(plan, say)
-                self._start_rack(plan, kept=kept)
+                self._start_rack(plan, lock, kept=kept)
                 self._plan, self.hosts = plan, [Host(plan, host) for host in plan.hosts]
                 self._connect_all()
+                if kept and self._tie is not None:
+                    os.write(self._tie, rack.KEEP)
             except BaseException:  # an interrupt too must not leave a bench behind
                 self._take_down(plan)
                 raise
@@ -83,38 +87,27 @@ class Bench:
         """Be in the bench's network, where the hosts' addresses are: for sockets, and for processes started here."""
         return network.inside(self.plan)
 
-    def _make(self, plan: BenchPlan, say: Callable[[str], None]) -> None:
-        for host in plan.hosts:
-            Path(host.directory).mkdir(parents=True)
-        groups.make(f"{plan.identity}/controller")
-        ssh.make_keys(plan)
-        ssh.write_config(plan)
-        common = plan.path("common")
-        files.write_common(nspawn.mount(plan.layers[1:], common), plan, say)
-        subprocess.run(["umount", str(common / "root")], check=True, timeout=20)
-        for number, host in enumerate(plan.hosts, start=1):
-            nspawn.mount(plan.layers, Path(host.directory))
-            files.write_host(host, number)
-            host.path("power").write_text("on")
-        network.make(plan)
-
-    def _start_rack(self, plan: BenchPlan, *, kept: bool) -> None:
+    def _start_rack(self, plan: BenchPlan, lock: int, *, kept: bool) -> None:
+        """Let the rack make everything: what this process has not begun it cannot leave half-done when it is killed."""
         reading, self._tie = os.pipe()
         try:
-            with plan.log.open("ab") as log:
-                rack = self._rack = subprocess.Popen(
-                    [sys.executable, "-m", "bench.rack", plan.directory, "kept" if kept else "tied"],
-                    stdin=subprocess.DEVNULL if kept else reading,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"},
-                    start_new_session=True,
-                )
+            self._rack = subprocess.Popen(
+                [sys.executable, "-m", "bench.rack", "kept" if kept else "tied", str(lock)],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"},
+                pass_fds=[lock],
+                start_new_session=True,
+            )
         finally:
             os.close(reading)
-        while not plan.rack_record.exists():
-            if rack.poll() is not None:
-                raise BenchFailed(f"The rack ended with {rack.returncode} at once.\n{end_of(plan.log)}")
+        os.write(self._tie, json.dumps(asdict(plan)).encode() + b"\n")
+        deadline = time.monotonic() + _MADE_S
+        while not plan.made.exists():
+            if self._rack.poll() is not None:
+                raise BenchFailed(f"The rack ended with {self._rack.returncode} at once.\n{end_of(plan.log)}")
+            if time.monotonic() > deadline:
+                raise BenchFailed(f"The rack did not make the bench within {_MADE_S:g} s.\n{end_of(plan.log)}")
             time.sleep(0.005)
 
     def _connect_all(self) -> None:
@@ -128,11 +121,11 @@ class Bench:
     def _take_down(self, plan: BenchPlan) -> None:
         for host in self.hosts:
             host.disconnect()
-        rack = plan.rack()
+        known = plan.rack()
         if self._rack is not None:
             self._rack.terminate()  # it may be too young to have said which process it is
-        elif rack is not None:
-            os.kill(rack.pid, signal.SIGTERM)
+        elif known is not None:
+            os.kill(known.pid, signal.SIGTERM)
         if self._tie is not None:
             os.close(self._tie)
         deadline = time.monotonic() + _DOWN_S
@@ -140,6 +133,7 @@ class Bench:
             if time.monotonic() > deadline:
                 raise BenchFailed(f"The rack did not end within {_DOWN_S:g} s.\n{end_of(plan.log)}")
             time.sleep(_POLL_S)
-        clean(plan)
-        forget_rack(plan)
+        if self._rack is not None or known is not None or self._tie is None:
+            clean(plan)  # else it was started and we were interrupted before we knew it: it cleans by itself
+            forget(plan)
         self._plan, self._rack, self._tie, self.hosts = None, None, None, []

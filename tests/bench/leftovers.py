@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import groups
 from bench.plan import BenchFailed, BenchPlan
 
-__all__ = ["clean", "forget_rack", "left_of", "mounts_below", "only_one", "sweep", "unmount_below"]
+__all__ = ["clean", "forget", "left_of", "mounts_below", "only_one", "sweep", "unmount_below"]
 
 _NSPAWN = Path("/run/systemd/nspawn")
 _RACK_S = 15.0
@@ -49,6 +49,7 @@ def clean(plan: BenchPlan) -> None:
     unmount_below(Path(plan.directory))
     if plan.namespace.exists():
         subprocess.run(["ip", "netns", "delete", plan.identity], capture_output=True, timeout=20, check=False)
+        plan.namespace.unlink(missing_ok=True)  # the file alone, where `ip netns add` was killed half-way
     groups.remove(plan.identity)
     shutil.rmtree(plan.sockets, ignore_errors=True)
     with suppress(OSError):  # another bench is up, or none ever was
@@ -57,9 +58,9 @@ def clean(plan: BenchPlan) -> None:
         shutil.rmtree(plan.directory)
 
 
-def forget_rack(plan: BenchPlan) -> None:
-    """Remove what a rack that has ended leaves beside the bench's folder."""
-    for path in (plan.rack_record, plan.log):
+def forget(plan: BenchPlan) -> None:
+    """Remove what lies beside the folder of a bench that is gone; what names it goes last."""
+    for path in (plan.log, plan.rack_record, plan.record):
         path.unlink(missing_ok=True)
 
 
@@ -79,7 +80,8 @@ def _forget_nspawn(plan: BenchPlan) -> None:
 def left_of(plan: BenchPlan) -> list[str]:
     """Name whatever is still there of a bench."""
     mounts = [f"mount {point}" for point in mounts_below(Path(plan.directory))]
-    named = [*groups.folders(plan.identity), plan.namespace, plan.sockets, Path(plan.directory)]
+    beside = [plan.log, plan.rack_record, plan.record]
+    named = [*groups.folders(plan.identity), plan.namespace, plan.sockets, Path(plan.directory), *beside]
     nspawn = [_NSPAWN / kind / host.machine for kind in ("propagate", "unix-export") for host in plan.hosts]
     processes = [f"process {pid}" for pid in groups.pids(plan.identity)]
     rack = plan.rack()
@@ -92,8 +94,8 @@ def left_of(plan: BenchPlan) -> list[str]:
 def sweep(benches: Path) -> list[str]:
     """Take away every bench in this folder that nobody looks after any more; return their names."""
     swept = []
-    for folder in sorted(benches.iterdir()) if benches.is_dir() else ():
-        plan = BenchPlan.read(folder) if folder.is_dir() else None
+    for record in sorted(benches.glob("*.bench.json")):
+        plan = BenchPlan.read(record.with_name(record.name.removesuffix(".bench.json")))
         if plan is None or not plan.stale():
             continue
         deadline = time.monotonic() + _RACK_S
@@ -103,15 +105,17 @@ def sweep(benches: Path) -> list[str]:
         if rack is not None:
             os.kill(rack.pid, signal.SIGKILL)
         clean(plan)
-        forget_rack(plan)
+        forget(plan)
         swept.append(plan.identity)
+    for torn in benches.glob(".*.json.*"):  # records are written under the lock that we hold, so nobody writes on
+        torn.unlink()
     return swept
 
 
 @contextmanager
-def only_one(benches: Path) -> Iterator[None]:
-    """Let one process at a time make or remove benches."""
+def only_one(benches: Path) -> Iterator[int]:
+    """Let one process at a time make or remove benches; give the lock, which goes on while a child has it."""
     benches.mkdir(parents=True, exist_ok=True)
     with (benches / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

@@ -77,8 +77,13 @@ class BenchPlan:
         return Path(self.directory) / name
 
     def write(self) -> None:
-        """Write the plan down."""
-        write_json(self.path("bench.json"), asdict(self))
+        """Write the plan down, beside the bench's folder: it is there before the folder and after it."""
+        write_json(self.record, asdict(self))
+
+    @property
+    def record(self) -> Path:
+        """Where the plan is written down: the first thing of a bench, and the last."""
+        return _record(Path(self.directory))
 
     @classmethod
     def new(
@@ -95,21 +100,31 @@ class BenchPlan:
     @classmethod
     def read(cls, directory: Path) -> "BenchPlan | None":
         """Read the plan of a folder; None where there is none."""
-        path = directory / "bench.json"
+        path = _record(directory)
         try:
-            raw = json.loads(path.read_text())
-            hosts = tuple(HostPlan(**host) for host in raw.pop("hosts"))
-            owner = raw.pop("owner")
-            layers, binds = tuple(raw.pop("layers")), tuple(raw.pop("binds"))
-            who = None if owner is None else Identity(**owner)
-            return cls(**raw, layers=layers, binds=binds, hosts=hosts, owner=who)
+            return cls.from_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
             raise BenchFailed(
                 f"{path} cannot be read ({error}), so what belongs to that bench is not known. End its hosts by hand "
-                "(`ip netns`, `findmnt -t overlay` show them), then remove the folder."
+                "(`ip netns`, `findmnt -t overlay` show them), then remove the folder and this file."
             ) from error
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "BenchPlan":
+        """Read a plan from its JSON."""
+        raw = json.loads(text)
+        hosts = tuple(HostPlan(**host) for host in raw.pop("hosts"))
+        owner = raw.pop("owner")
+        layers, binds = tuple(raw.pop("layers")), tuple(raw.pop("binds"))
+        who = None if owner is None else Identity(**owner)
+        return cls(**raw, layers=layers, binds=binds, hosts=hosts, owner=who)
+
+    @property
+    def made(self) -> Path:
+        """There when everything is made and the hosts have been started."""
+        return self.path("made")
 
     @property
     def log(self) -> Path:
@@ -129,6 +144,10 @@ class BenchPlan:
         """Tell whether nobody is left who would take it down."""
         owned = self.owner is not None and not alive(self.owner)
         return owned or self.rack() is None
+
+
+def _record(directory: Path) -> Path:
+    return Path(f"{directory}.bench.json")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that keeps a bench's hosts: starts each, starts it again when it reboots, and takes all away at the end.
+"""The process that makes a bench, keeps its hosts, starts each again that reboots, and takes all away at the end.
 
-`python -m bench.rack FOLDER tied|kept`. Tied: the bench ends with whoever holds the other end of standard input.
+`python -m bench.rack tied|kept LOCK`, with the plan as the first line of standard input. Whoever makes a bench holds
+the other end: when he is gone, however early, all is taken away. A kept bench is his until he says `keep`.
+LOCK is the descriptor of the lock on making and removing benches. It is held until all is made or gone, whoever dies.
 A file `power` in a host's folder says `on` or `off`; the rack follows it.
 """
 
@@ -11,16 +13,17 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from bench import groups, nspawn
-from bench.leftovers import clean
+from bench.leftovers import clean, forget
+from bench.making import make
 from bench.network import inside
-from bench.plan import BenchPlan, HostPlan, me, write_json
+from bench.plan import BenchFailed, BenchPlan, HostPlan, me, write_json
 from chaosgpu.agent.process import identity
 
-__all__ = ["main"]
+__all__ = ["KEEP", "main"]
 
+KEEP = b"keep\n"
 _LOOK_EVERY_S = 0.05
 _TERMINATED = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -67,28 +70,75 @@ class Rack:
             write_json(host.path("running.json"), {**asdict(who), "boots": self._boots[host.name]})
 
 
-def main(directory: str, how: str) -> int:
-    """Keep the hosts until a signal, or until the owner is gone."""
-    plan = BenchPlan.read(Path(directory))
+class Tie:
+    """Says when to end: at a signal, or when the owner is gone, unless he has said that it is to be kept."""
+
+    def __init__(self, how: str) -> None:
+        self._may_be_kept, self._tied = how == "kept", True
+        self._waking, woken = os.pipe()
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(woken)
+        for number in _TERMINATED:
+            signal.signal(number, lambda *_: None)
+        self.owner_is_gone = False
+
+    def ends(self, within_s: float = 0.0) -> bool:
+        """Wait so long for the end; tell whether it has come."""
+        watched = [self._waking, *([0] if self._tied else [])]
+        ready = select.select(watched, [], [], within_s)[0]
+        if 0 in ready:
+            if self._may_be_kept and os.read(0, len(KEEP)) == KEEP:
+                self._tied = False
+                return False
+            self.owner_is_gone = True
+        return bool(ready)
+
+
+def main(how: str, lock: int) -> int:
+    """Make the hosts and keep them until a signal, or until the owner is gone."""
+    os.set_inheritable(lock, False)  # noqa: FBT003 (its one argument)
+    tie = Tie(how)
+    plan = _told()
     if plan is None:
         return 2
-    waking, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken)
-    for number in _TERMINATED:
-        signal.signal(number, lambda *_: None)
+    plan.log.parent.mkdir(parents=True, exist_ok=True)
+    plan.write()
     write_json(plan.rack_record, asdict(me()))
-    watched = [waking, *([0] if how == "tied" else [])]
-    rack = Rack(plan)
+    failed = True
     try:
-        with inside(plan):
-            while not select.select(watched, [], [], _LOOK_EVERY_S)[0]:
+        log = os.open(plan.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        if make(plan, tie.ends):
+            rack = Rack(plan)
+            with inside(plan):
                 rack.follow()
+                os.close(lock)
+                plan.made.touch()
+                while not tie.ends(_LOOK_EVERY_S):
+                    rack.follow()
+        failed = False
+    except BenchFailed as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201 (its log)
     finally:
         clean(plan)
-        plan.rack_record.unlink(missing_ok=True)
-    return 0
+        if failed and not tie.owner_is_gone:
+            plan.rack_record.unlink()  # he reads the log and removes it
+        else:
+            forget(plan)
+    return int(failed)
+
+
+def _told() -> BenchPlan | None:
+    """Read the plan; None where the owner has gone before he could say it all."""
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 1)  # no byte more: what follows is for the tie
+        if not more:
+            return None
+        line += more
+    return BenchPlan.from_json(line)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

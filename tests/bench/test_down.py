@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.hosts import Bench
-from bench.leftovers import clean, left_of, sweep
+from bench.leftovers import clean, forget, left_of, only_one, sweep
 from bench.plan import ROOT, BenchFailed, BenchPlan
 from bench.waiting import wait_until
 
@@ -38,6 +38,7 @@ def folder(machine: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 (it
         if rack is not None:
             os.kill(rack.pid, signal.SIGKILL)
         clean(plan)
+        forget(plan)
 
 
 def _start(folder: Path, how: str = "tied") -> "subprocess.Popen[str]":
@@ -95,16 +96,36 @@ def test_what_is_left_when_owner_and_rack_are_killed_is_swept_by_the_next_one(fo
     assert left_of(plan) == []
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.15, 0.4, 0.8])
-def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path, after_s: float) -> None:
-    child = _start(folder)
-    wait_until(lambda: BenchPlan.read(folder) is not None)
-    plan = BenchPlan.read(folder)
-    assert plan is not None
-    time.sleep(after_s)
-    child.send_signal(signal.SIGINT)
-    child.communicate(timeout=30)
-    wait_until(lambda: left_of(plan) == [])  # its rack may end a moment after it
+@pytest.mark.parametrize(("how", "one"), [("tied", signal.SIGINT), ("tied", signal.SIGKILL), ("kept", signal.SIGKILL)])
+def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path, how: str, one: signal.Signals) -> None:
+    """A bench that is to be kept is its maker's until it is up."""
+    for after_s in (0.0, 0.15, 0.5):
+        child = _start(folder, how)
+        wait_until(lambda: BenchPlan.read(folder) is not None)
+        plan = BenchPlan.read(folder)
+        assert plan is not None
+        time.sleep(after_s)
+        child.send_signal(one)
+        child.communicate(timeout=30)
+        wait_until(lambda: left_of(plan) == [])  # noqa: B023 (called at once); its rack may end a moment after it
+
+
+def test_what_is_left_when_owner_and_rack_are_killed_on_the_way_up_is_swept(folder: Path) -> None:
+    for after_s in (0.0, 0.2):
+        child = _start(folder)
+        wait_until(lambda: (plan := BenchPlan.read(folder)) is not None and plan.rack() is not None)
+        plan = BenchPlan.read(folder)
+        assert plan is not None
+        time.sleep(after_s)
+        rack = plan.rack()
+        assert rack is not None
+        os.kill(rack.pid, signal.SIGKILL)
+        _kill(child)
+        assert left_of(plan) != []  # the control: nobody else would take it away
+        with only_one(folder.parent):
+            assert sweep(folder.parent) == [plan.identity]
+        assert left_of(plan) == []
+        assert [path.name for path in folder.parent.iterdir()] == ["lock"]
 
 
 def test_a_kept_bench_outlives_who_made_it_until_it_is_taken_down(folder: Path) -> None:
