@@ -26,12 +26,18 @@ print("up", flush=True)
 time.sleep(600)
 """
 
+_started: "list[subprocess.Popen[str]]" = []
+_SLOW_S = 30.0
+
 
 @pytest.fixture
 def folder(machine: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 (it says that the machine can)
     """Give a folder for a bench, and see that nothing stays whatever the test does."""
     place = tmp_path / "benches" / "one"
+    _started.clear()
     yield place
+    for child in _started:  # still there where its test has failed
+        _kill(child)
     plan = BenchPlan.read(place)
     if plan is not None:
         rack = plan.rack()
@@ -42,13 +48,15 @@ def folder(machine: None, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001 (it
 
 
 def _start(folder: Path, how: str = "tied") -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    child = subprocess.Popen(
         [sys.executable, "-c", _UP_AND_WAIT, str(folder), how],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    _started.append(child)
+    return child
 
 
 def _up_in_another_process(folder: Path, how: str = "tied") -> "tuple[subprocess.Popen[str], BenchPlan]":
@@ -101,19 +109,19 @@ def test_nothing_is_left_when_it_is_interrupted_on_its_way_up(folder: Path, how:
     """A bench that is to be kept is its maker's until it is up."""
     for after_s in (0.0, 0.15, 0.5):
         child = _start(folder, how)
-        wait_until(lambda: BenchPlan.read(folder) is not None)
+        wait_until(lambda: BenchPlan.read(folder) is not None, _SLOW_S)
         plan = BenchPlan.read(folder)
         assert plan is not None
         time.sleep(after_s)
         child.send_signal(one)
         child.communicate(timeout=30)
-        wait_until(lambda: left_of(plan) == [])  # noqa: B023 (called at once); its rack may end a moment after it
+        wait_until(lambda: left_of(plan) == [], _SLOW_S)  # noqa: B023 (called at once); its rack may end a moment after it
 
 
 def test_what_is_left_when_owner_and_rack_are_killed_on_the_way_up_is_swept(folder: Path) -> None:
     for after_s in (0.0, 0.2):
         child = _start(folder)
-        wait_until(lambda: (plan := BenchPlan.read(folder)) is not None and plan.rack() is not None)
+        wait_until(lambda: (plan := BenchPlan.read(folder)) is not None and plan.rack() is not None, _SLOW_S)
         plan = BenchPlan.read(folder)
         assert plan is not None
         time.sleep(after_s)
