@@ -3,6 +3,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from bench.machine import why_not
 from bench.plan import me
 from bench.triton import binds
 
-_NEED_HOSTS = frozenset({"fleet", "machine"})
+_NEED_HOSTS = frozenset({"eight", "fleet", "machine"})
 _LEFT_OUT = pytest.StashKey[str]()
 
 
@@ -60,6 +61,18 @@ def fleet(machine: None) -> Iterator[Bench]:  # noqa: ARG001 (it says that the m
     bench.up(2)
     try:
         yield bench
+    finally:
+        bench.down()
+
+
+@pytest.fixture(scope="session")
+def eight(machine: None) -> Iterator[tuple[Bench, float]]:  # noqa: ARG001 (it says that the machine can)
+    """Give eight hosts, which only a few tests need, and the seconds that they took."""
+    bench, start = Bench(BENCHES / f"eight-{me().pid}"), time.monotonic()
+    bench.up(8)
+    took_s = time.monotonic() - start
+    try:
+        yield bench, took_s
     finally:
         bench.down()
 

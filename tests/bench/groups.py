@@ -9,24 +9,43 @@ from pathlib import Path
 
 from bench.plan import BenchFailed
 
-__all__ = ["end", "enter", "folders", "kill", "make", "mine", "pids", "remove"]
+__all__ = ["end", "enter", "first_version", "folders", "has_first_version", "kill", "make", "mine", "pids", "remove"]
 
 _END_S = 10.0
 
 
-def _hierarchies() -> list[Path]:
-    """List where cgroups are mounted: version 2, then version 1's hierarchy of systemd, where nspawn writes too."""
-    second, first = [], []
+# Where nspawn writes too, and where a host is given a limit.
+_FIRST_VERSION = ("name=systemd", "memory", "pids")
+
+
+def _mounted() -> dict[str, Path]:
+    """Return where cgroups are mounted: version 2 under an empty name, then those of version 1 that we use."""
+    found: dict[str, Path] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         point, kind = Path(before.split()[4]), after.split()
         if kind[0] == "cgroup2":
-            second.append(point)
-        elif kind[0] == "cgroup" and "name=systemd" in kind[2].split(","):
-            first.append(point)
-    if not second:
+            found.setdefault("", point)
+        elif kind[0] == "cgroup":
+            found |= {name: point for name in kind[2].split(",") if name in _FIRST_VERSION}
+    if "" not in found:
         raise BenchFailed("This machine has no cgroup v2 hierarchy mounted, and hosts run by systemd need one.")
-    return [second[0], *first]
+    return found
+
+
+def _hierarchies() -> list[Path]:
+    found = _mounted()
+    return [found[""], *(found[name] for name in _FIRST_VERSION if name in found)]
+
+
+def has_first_version(controller: str) -> bool:
+    """Tell whether this machine has a version 1 hierarchy of this controller."""
+    return controller in _mounted()
+
+
+def first_version(controller: str) -> Path:
+    """Return where that hierarchy is."""
+    return _mounted()[controller]
 
 
 def folders(name: str) -> list[Path]:

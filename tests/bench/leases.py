@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases on a test host: make one, look from outside whether it is in force, take away one trigger or another."""
 
+import json
+import subprocess
 from typing import Any
 
+from bench.files import AGENT
 from bench.hosts import Host
 from bench.waiting import wait_until
 
-__all__ = ["DEFAULT_MW", "apply", "broken", "kill_keeper", "state", "stop_timer", "units"]
+__all__ = ["DEFAULT_MW", "apply", "ask_apart", "broken", "kill_keeper", "order", "state", "stop_timer", "units"]
 
 DEFAULT_MW = 700_000
 _FAULTS = {"gpu.power.cap": {"watts": 300}, "gpu.memory.fill": {"used_percent": 80}}
+
+
+def order(
+    host: Host,
+    lease: str,
+    ttl_s: float,
+    fault: str = "gpu.power.cap",
+    *,
+    gpu: int = 0,
+    max_duration_s: float = 0.0,
+) -> dict[str, Any]:
+    """Write the request of an apply."""
+    uuid = host.gpus().show()[gpu]["identity"]["uuid"]
+    params = {"gpu": uuid, **_FAULTS[fault]}
+    most_s = max_duration_s or ttl_s
+    return {"lease": lease, "fault": fault, "params": params, "ttl_s": ttl_s, "max_duration_s": most_s, "run": "r"}
 
 
 def apply(
@@ -22,14 +41,20 @@ def apply(
     max_duration_s: float = 0.0,
 ) -> dict[str, Any]:
     """Put a fault in; it must be in force."""
-    uuid = host.gpus().show()[gpu]["identity"]["uuid"]
-    params = {"gpu": uuid, **_FAULTS[fault]}
-    most_s = max_duration_s or ttl_s
-    order = {"lease": lease, "fault": fault, "params": params, "ttl_s": ttl_s, "max_duration_s": most_s, "run": "r"}
-    answer = host.agent("apply", order)
+    answer = host.agent("apply", order(host, lease, ttl_s, fault, gpu=gpu, max_duration_s=max_duration_s))
     assert answer.get("state") == "active", answer
     assert broken(host, gpu)
     return answer
+
+
+def ask_apart(host: Host, verb: str, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Ask the agent over a connection of its own, and do not wait for the answer."""
+    asking = host.start([AGENT, verb])
+    assert asking.stdin is not None
+    asking.stdin.write(json.dumps({"protocol": 1, **request}).encode())
+    asking.stdin.close()
+    asking.stdin = None
+    return asking
 
 
 def broken(host: Host, gpu: int = 0) -> bool:

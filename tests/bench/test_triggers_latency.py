@@ -1,12 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How late the timer comes; the whole measurement is `python -m bench.latency`."""
+"""How late leases end on a host that suffers; the whole measurement is `python benchmarks/latency.py`."""
 
 import pytest
 
-from bench.hosts import Host
-from bench.latency import latencies_s
+from bench.conditions import can, prepare
+from bench.hosts import Bench, Host
+from bench.latency import latencies
+
+_SAMPLE = [
+    ("timer", "every core busy"),
+    ("keeper", "disks full"),
+    ("timer", "disks full"),
+    ("both", "memory short"),
+    ("both", "network down"),
+]
 
 
-@pytest.mark.parametrize("mode", ["timer", "timer, all cores busy"])
-def test_the_timer_alone_puts_the_host_back_within_the_bound(host: Host, mode: str) -> None:
-    assert max(latencies_s(host, mode, 4)) <= 5.0
+@pytest.mark.parametrize(("triggers", "condition"), [row for row in _SAMPLE if can(row[1])])
+def test_what_a_host_suffers_from_keeps_no_lease_in_force(
+    fleet: Bench, host: Host, triggers: str, condition: str
+) -> None:
+    host.reboot()  # what is prepared goes with the next start
+    prepare(host)
+    try:
+        late = latencies(fleet, host, condition, triggers)
+    finally:
+        host.reboot()
+    assert {one.state for one in late} == {"clean"}
+    assert max(one.late_s for one in late) <= 5.0
