@@ -13,7 +13,8 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q
+	$(bin)/pytest -q --ignore=tests/bench
+	@scripts/bench-test.sh
 
 lint:
 	@scripts/install.sh lab,dev
@@ -34,7 +35,7 @@ bench-down:
 	@scripts/bench-down.sh
 
 bench-test: lint
-	$(bin)/pytest -q tests/bench
+	@scripts/bench-test.sh
 
 figures-drill:
 	@scripts/install.sh lab,dev
