@@ -94,6 +94,8 @@ class GuardEvents(RunEventHandler):
     def start_rollbacks(self, experiment: _Mapping) -> None:  # noqa: ARG002
         """From here on a signal is only recorded and no fault is put in."""
         self._session.signals.phase = Phase.CLOSING
+        if self._session.stopping is not None:
+            self._session.stopping.end()
         if self._session.run is not None:
             self._session.run.close()
             # With the renewal a lease may end by itself while a slow rollback is played before ours.

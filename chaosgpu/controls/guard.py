@@ -8,6 +8,11 @@ orderly stop of SIGTERM, SIGINT, SIGHUP and SIGQUIT, keeps the run directory wit
 fault has ended, verifies every fault again before and after the hypothesis is judged, sweeps at the end, and sets the
 verdict. Every hook may be called
 more than once: Chaos Toolkit does so when controls are declared in several places.
+
+{"name": "guard", "provider": {"type": "python", "module": "chaosgpu.controls.guard", "arguments":
+ {"stop_when": "gpu_temperature_above(90) | (canary_wrong_for(5) & elapsed(10))"}}}
+
+`stop_when` names conditions that stop the run (docs/stops.md).
 """
 
 import logging
@@ -54,19 +59,23 @@ def configure_control(
     configuration: Configuration | None = None,
     secrets: Secrets | None = None,
     event_registry: _Registry | None = None,
+    stop_when: object = None,
 ) -> None:
     """Take over the signals and listen to the run; the run itself is made when Chaos Toolkit says that it starts."""
     if event_registry is None or (_Guarded.session is not None and _Guarded.session.judgement is None):
         return
     know(secret_values(configuration, secrets))
-    session = Session(experiment, configuration or {}, secrets or {})
+    session = Session(experiment, configuration or {}, secrets or {}, stop_when)
     logger.addFilter(session.log_filter)
     session.signals.install()
     event_registry.register(GuardEvents(session))
     _Guarded.session = session
 
 
-def before_experiment_control(context: Mapping[str, object]) -> None:  # noqa: ARG001 (the name is Chaos Toolkit's)
+# Chaos Toolkit hands the control's arguments to each hook, and one that does not take them is not called at all.
+
+
+def before_experiment_control(context: Mapping[str, object], stop_when: object = None) -> None:  # noqa: ARG001 (as above)
     """Refuse by interrupting: nothing has been played yet."""
     session = _Guarded.session
     if session is None or not session.ready:
@@ -80,7 +89,11 @@ def before_experiment_control(context: Mapping[str, object]) -> None:  # noqa: A
         raise InterruptExecution(f"{session.signals.received[0]} was received before anything was played.")
 
 
-def before_activity_control(context: Mapping[str, object], experiment: Mapping[str, object]) -> None:
+def before_activity_control(
+    context: Mapping[str, object],
+    experiment: Mapping[str, object],
+    stop_when: object = None,  # noqa: ARG001 (as above)
+) -> None:
     """Stop the method once a fault that it counts on has ended: what follows would prove nothing."""
     session = _Guarded.session
     if session is None or not any(item is context for item in resolved(experiment, "method")):
@@ -90,7 +103,11 @@ def before_activity_control(context: Mapping[str, object], experiment: Mapping[s
         raise InterruptExecution(f"The method is stopped: {reason}")
 
 
-def after_experiment_control(context: Mapping[str, object], state: MutableMapping[str, object]) -> None:  # noqa: ARG001
+def after_experiment_control(
+    context: Mapping[str, object],  # noqa: ARG001 (as above)
+    state: MutableMapping[str, object],
+    stop_when: object = None,  # noqa: ARG001 (as above)
+) -> None:
     """Sweep and set the verdict; not called when Chaos Toolkit breaks off."""
     if _Guarded.session is None:
         state["status"] = "failed"

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chaoslib import substitute
@@ -19,6 +19,7 @@ from chaosgpu.controls.hits import Hit, processes_line, what_is_hit
 from chaosgpu.controls.known_secrets import LogRedaction
 from chaosgpu.controls.progress import Pulse
 from chaosgpu.controls.signals import Phase, StopSignals
+from chaosgpu.controls.stopping import Stopping
 from chaosgpu.controls.watch import Watch
 from chaosgpu.errors import AgentFailed, ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.ask import ask
@@ -32,6 +33,8 @@ from chaosgpu.lease.run import Run, activate
 from chaosgpu.lease.undo import undo_run
 from chaosgpu.lease.verdict import Judgement
 from chaosgpu.lease.verify import look
+from chaosgpu.stops.contract import Reading
+from chaosgpu.stops.scene import Scene
 
 __all__ = ["Session"]
 
@@ -53,6 +56,8 @@ class Session:
     experiment: Mapping[str, object]
     configuration: Configuration
     secrets: Secrets
+    # The guard's argument: conditions that stop the run, as text or tree.
+    stop_when: object = None
     names: Names = field(default_factory=Names)
     run: Run | None = None
     journal: MutableMapping[str, object] | None = None
@@ -73,7 +78,8 @@ class Session:
     def __post_init__(self) -> None:
         self.signals = StopSignals(self.on_stop)
         self._looking = threading.RLock()
-        self._undoing = False
+        self._undoing = threading.Lock()  # taken by the first who undoes, and never given back
+        self.stopping: Stopping | None = None
         self.watch: Watch | None = None
         self.pulse: Pulse | None = None
 
@@ -82,6 +88,7 @@ class Session:
         try:
             self._open_run()
             self.refused = why_refused(self.experiment, dry=self.dry is not None) or self._why_host_refuses()
+            self.refused = self.refused or self._why_stops_refuse()
             if self.refused is None and self.run is not None:
                 self.run.ledger.append("run.started")
         except LedgerBroken as error:
@@ -91,11 +98,13 @@ class Session:
             self.run.close()
         elif self.run is not None:
             self.watch, self.pulse = Watch(self.run, self.look_and_stop), Pulse(self.run)
+            if self.stopping is not None:
+                self.stopping.watch(self._on_trip)
         self.ready = True
 
     def end(self) -> None:
         """End the guard's threads and the renewal."""
-        for thread in (self.watch, self.pulse):
+        for thread in (self.stopping, self.watch, self.pulse):
             if thread is not None:
                 thread.end()
         if self.run is not None:
@@ -152,6 +161,16 @@ class Session:
         self._show_hits(hits, facts)
         return None
 
+    def _why_stops_refuse(self) -> str | None:
+        """Look at the stop conditions before anything is played; what a host watches goes with each fault."""
+        if self.stop_when is None or self.run is None:
+            return None
+        scene = Scene(self.experiment, self.configuration, self.secrets, self.run.book.all, self.names.monotonic)
+        self.stopping = Stopping(self.stop_when, replace(scene, started_s=self.names.monotonic()))
+        refused = self.stopping.why_refused()
+        self.run.stop_when = self.stopping.host
+        return refused
+
     def snapshot(self, moment: str) -> Path:
         """Name the file of a host's facts before or after."""
         if self.run is None:
@@ -183,14 +202,28 @@ class Session:
     def look_and_stop(self) -> None:
         """Look from the guard's own thread; undo first, then get the main thread out of whatever it does."""
         with self._looking:
-            reason = None if self._undoing else (self.stopped or self._look())
-        run = self.run
-        if reason is None or run is None or self.signals.phase is not Phase.PLAYING:
+            reason = None if self._undoing.locked() else (self.stopped or self._look())
+        if reason is not None:
+            self._stop_now(reason, "fault ended")
+
+    def _on_trip(self, reason: str, reading: Reading) -> None:
+        """Stop for a stop condition, from its own thread; once rollback has begun nobody is stopped any more."""
+        if self.run is None or self.signals.phase is not Phase.PLAYING:
             return
-        self._undoing = True
+        self.stopped = self.stopped or reason
+        self._stop_now(reason, "stop condition", reading)
+
+    def _stop_now(self, reason: str, by: str, reading: Reading | None = None) -> None:
+        """Undo first, then get the main thread out of whatever it does; only the first who comes does it."""
+        run = self.run
+        if run is None or self.signals.phase is not Phase.PLAYING or not self._undoing.acquire(blocking=False):
+            return
         logger.error("The method is stopped, undoing now: %s", reason)
         run.close()
-        self._undo("fault ended")
+        if reading is not None:
+            met = "met" if reading.met else "unknown"
+            run.note("signal", name="stop condition", phase=self.signals.phase.value, met=met, reading=reading.text)
+        self._undo(by)
         with self._looking:
             if not self.main_knows:
                 self.main_knows = True

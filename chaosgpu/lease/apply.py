@@ -101,6 +101,8 @@ def _send(run: Run, order: _Order) -> JsonObject:
         "max_duration_s": order.longest_s,
         "run": run.id,
     }
+    if run.stop_when is not None:
+        request["stop_when"] = run.stop_when
     try:
         if order.way is not None:
             run.renewal.hold(order.lease, order.way)

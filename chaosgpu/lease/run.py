@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaosgpu.errors import LedgerBroken, NoGuard
-from chaosgpu.fleet.values import JsonValue
+from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease.book import Book
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
@@ -31,6 +31,8 @@ class Run:
     closing: threading.Event = field(default_factory=threading.Event)
     # What the record lacks, because the disk did not take it while something had to be undone all the same.
     gaps: list[str] = field(default_factory=list)
+    # Conditions that each host watches for each fault of the run, as the agent reads them.
+    stop_when: JsonObject | None = None
 
     def __post_init__(self) -> None:
         self.renewal = Renewal(self.directory / "renewer.log")

@@ -50,6 +50,13 @@ def holds(until_broken: bool = False) -> bool:
     return not (until_broken and (Path(os.environ["TINY_AGENT"]) / "broken").exists())
 
 
+def hangs_when_broken(seconds: float = 60) -> bool:
+    """Hold, and come back no more once the flag is broken."""
+    if not holds(until_broken=True):
+        time.sleep(seconds)
+    return True
+
+
 def is_unknown() -> bool:
     """Cannot know."""
     raise ReadingUnknown("nobody knows")

@@ -18,16 +18,20 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "fleet": frozenset({"errors"}),
     "lease": frozenset({"errors", "fleet"}),
     **dict.fromkeys(AREAS, _BELOW),
-    "controls": frozenset({"errors", "lease", "fleet"}),
+    "controls": frozenset({"errors", "lease", "fleet", "stops"}),
     "evidence": frozenset({"errors", "fleet", "lease"}),
     "drill": frozenset({"errors", "fleet", "lease", "evidence"}),
-    "lint": frozenset({"errors"}),
+    "stops": frozenset({"errors", "lease", "fleet"}),
+    "lint": frozenset({"errors", "stops"}),
     "sim": frozenset({"errors"}),
     "lab": frozenset({"errors", "sim", "triton", "lease", "fleet"}),
     "cli": frozenset({"errors", "sim", "lab", "lint", "lease", "fleet", "agent", "gpu", "triton", "controls"}),
 }
-# The words for JSON values are shared over the process boundary; nothing else of the agent is.
-SHARED = frozenset({"chaosgpu.agent.values"})
+# Words of the protocol are shared over the process boundary, and nothing that does anything: those for JSON values,
+# and the names and parameters of the host's stop conditions with the check of a tree of them.
+SHARED = frozenset(
+    {"chaosgpu.agent.values"} | {f"chaosgpu.agent.stops.{name}" for name in ("contract", "registry", "tree")}
+)
 
 
 def broken_arrows(tree: Tree) -> list[str]:

@@ -4,15 +4,15 @@
 Pure: it reads nothing of the host. The controller checks with it what it is about to send.
 """
 
-from typing import Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest
-from chaosgpu.agent.stops.contract import Condition, Parameter
+from chaosgpu.agent.stops.contract import Parameter
 from chaosgpu.agent.stops.registry import CONDITIONS
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
-__all__ = ["JOINS", "checked", "leaves"]
+__all__ = ["JOINS", "Known", "checked", "leaves", "mistake_in"]
 
 JOINS = ("any", "all")
 _MOST_CONDITIONS = 32
@@ -21,7 +21,28 @@ _LONGEST_TEXT = 4096
 _MOST_WHOLES = 64
 
 
-def checked(tree: JsonValue, known: Mapping[str, Condition] = CONDITIONS) -> JsonObject:
+class Known(Protocol):
+    """A condition as far as its parameters go."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def parameters(self) -> Tuple[Parameter, ...]:
+        """Its parameters in their order."""
+
+
+def mistake_in(tree: JsonValue, known: Mapping[str, Known] = CONDITIONS) -> Optional[str]:
+    """Return what is wrong with the tree as a sentence; None where nothing is."""
+    try:
+        checked(tree, known)
+    except BadRequest as error:
+        return str(error)
+    return None
+
+
+def checked(tree: JsonValue, known: Mapping[str, Known] = CONDITIONS) -> JsonObject:
     """Return the tree with every parameter filled in; BadRequest with one sentence for what is wrong with it."""
     whole = _node(tree, known, 1)
     count = len(list(leaves(whole)))
@@ -40,7 +61,7 @@ def leaves(tree: JsonObject) -> Iterator[Tuple[str, JsonObject]]:
         yield name, values.mapping(tree, name)
 
 
-def _node(node: JsonValue, known: Mapping[str, Condition], depth: int) -> JsonObject:
+def _node(node: JsonValue, known: Mapping[str, Known], depth: int) -> JsonObject:
     if not isinstance(node, dict) or len(node) != 1:
         raise BadRequest(
             'A part of stop_when must be {"any": [...]}, {"all": [...]} or one condition with its parameters, such as '
@@ -54,13 +75,13 @@ def _node(node: JsonValue, known: Mapping[str, Condition], depth: int) -> JsonOb
             raise BadRequest(f"stop_when is nested deeper than {_DEEPEST} times.")
         return {name: [_node(part, known, depth + 1) for part in inside]}
     if name not in known:
-        raise BadRequest(f"There is no stop condition {name!r} on a host; there are: {', '.join(sorted(known))}.")
+        raise BadRequest(f"There is no stop condition {name!r}; there are: {', '.join(sorted(known))}.")
     if not isinstance(inside, dict):
         raise BadRequest(f"The parameters of {name} in stop_when must be an object, not {inside!r}.")
     return {name: _parameters(known[name], inside)}
 
 
-def _parameters(condition: Condition, given: JsonMapping) -> JsonObject:
+def _parameters(condition: Known, given: JsonMapping) -> JsonObject:
     values.only(given, condition.name, frozenset(parameter.name for parameter in condition.parameters))
     found: JsonObject = {}
     for parameter in condition.parameters:

@@ -18,6 +18,7 @@ from chaosgpu.lint.rules.rollbacks import (
     check_undo,
 )
 from chaosgpu.lint.rules.secrets import check_secrets
+from chaosgpu.lint.rules.stops import check_stops
 from chaosgpu.lint.rules.substitutions import check_substitutions
 from chaosgpu.lint.rules.tolerances import check_tolerances, check_unread_tolerances
 from chaosgpu.lint.rules.unknown_keys import check_keys
@@ -36,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     check_undo,
     check_own_undo,
     check_guard,
+    check_stops,
     check_background_faults,
     check_controls,
     check_arguments,

@@ -20,7 +20,8 @@ FAULT: Json = {
         "arguments": {"gpu": "GPU-5c0ffee0-0000-0000-0000-000000000000", "used_percent": 92, "duration_s": 20},
     },
 }
-GUARD: Json = {"name": "guard", "provider": {"type": "python", "module": "chaosgpu.controls.guard"}}
+GUARD_MODULE = "chaosgpu.controls.guard"
+GUARD: Json = {"name": "guard", "provider": {"type": "python", "module": GUARD_MODULE}}
 UNDO: Json = {
     "name": "undo everything of this run",
     "type": "action",
@@ -87,6 +88,28 @@ def test_a_guard_at_an_activity_does_not_count() -> None:
 def test_a_guard_of_which_a_part_is_switched_off_is_found(key: str, value: object) -> None:
     [finding] = found({"no-guard"}, controls=[GUARD | {key: value}])
     assert finding.pointer == f"/controls/0/{key}"
+
+
+@pytest.mark.parametrize(
+    ("stop_when", "says"),
+    [
+        ("elapsed(", "cannot be read"),
+        ("gpu_hot(90)", "There is no stop condition 'gpu_hot'"),
+        ("canary_wrong_for(5)", "has 0 canaries"),
+        ({"any": []}, "at least one condition"),
+    ],
+)
+def test_stop_conditions_that_the_guard_would_refuse_are_found(stop_when: object, says: str) -> None:
+    guard = {**GUARD, "provider": {"type": "python", "module": GUARD_MODULE, "arguments": {"stop_when": stop_when}}}
+    [finding] = found({"stop-condition", "control-arguments"}, controls=[guard])
+    assert finding.pointer == "/controls/0/provider/arguments/stop_when"
+    assert says in finding.message
+
+
+def test_right_stop_conditions_and_those_that_only_the_run_knows_are_not_found() -> None:
+    for stop_when in ("elapsed(60) | gpu_xid([31])", "elapsed(${only_the_run_knows})"):
+        guard = {**GUARD, "provider": {"type": "python", "module": GUARD_MODULE, "arguments": {"stop_when": stop_when}}}
+        assert found({"stop-condition", "control-arguments"}, controls=[guard]) == []
 
 
 def test_a_fault_without_an_undo_is_found() -> None:
