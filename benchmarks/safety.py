@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+import guards
 import residue
 import safety_runs
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
@@ -29,7 +30,7 @@ def main() -> int:
     if not arguments.report:
         safety_runs.run(agent, arguments.workers, time.time() + 60 * arguments.minutes, _DOUBLES)
     lines = list(safety_runs.results(agent).values())
-    return publish("safety", [*figures(lines), *residue.figures()])
+    return publish("safety", [*figures(lines), *residue.figures(), *guards.figures()])
 
 
 def figures(lines: list[dict[str, Any]]) -> list[Figure]:

@@ -15,7 +15,7 @@ from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, Forbidden
 from chaosgpu.agent.values import JsonMapping
 
-__all__ = ["SYSTEM_POLICY", "Policy", "read_policy"]
+__all__ = ["SYSTEM_POLICY", "Policy", "at_once", "read_policy"]
 
 SYSTEM_POLICY = "/etc/chaosgpu/policy.json"
 _KEYS = frozenset({"version", "permit", "max_duration_s", "protected", "approvals", "python"})
@@ -57,10 +57,15 @@ class Policy:
                     raise Forbidden(f"This host's policy protects the {kind} {words[1]}; nothing was touched.")
 
 
+def at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe in a file's place must not hold up who reads it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_policy(path: str, owner: Optional[int]) -> Policy:
     """Read the policy; Forbidden where it is missing, wrong, or (with `owner`) writable for anybody else."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
+        with open(path, "rb", opener=at_once) as file:
             if owner is not None:
                 _check_owner(path, os.fstat(file.fileno()), owner)
                 folder = os.path.dirname(path)  # noqa: PTH120 (as above)
