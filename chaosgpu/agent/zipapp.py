@@ -47,7 +47,7 @@ def build(output: Path) -> Path:
 def _sources() -> Dict[str, bytes]:
     agent = Path(__file__).parent
     files = {"__main__.py": _MAIN, "chaosgpu/__init__.py": (agent.parent / "__init__.py").read_bytes()}
-    for path in agent.rglob("*.py"):
+    for path in (*agent.rglob("*.py"), *agent.glob("shim/*.[ch]")):
         files[f"chaosgpu/agent/{path.relative_to(agent).as_posix()}"] = path.read_bytes()
     pynvml = importlib.util.find_spec("pynvml")
     if pynvml is None or pynvml.origin is None:
