@@ -14,11 +14,21 @@ unit's state said no; nothing was changed), NoGuard (the guard control is not ac
 and not seen, and undone at once), AgentFailed or Unreachable.
 """
 
-from chaosgpu.fleet.arguments import flag, one_of
-from chaosgpu.fleet.values import JsonObject
-from chaosgpu.host.arguments import back_within, put_in, unit_name
+from typing import Any
 
-__all__ = ["deny_gpu_to_unit", "freeze_unit", "hide_gpu_from_unit", "kill_unit", "stop_unit"]
+from chaosgpu.fleet.arguments import flag, number, one_of, only_one, whole
+from chaosgpu.fleet.values import JsonObject
+from chaosgpu.host.arguments import back_within, cuda_code, listed, put_in, unit_name
+
+__all__ = [
+    "deny_gpu_to_unit",
+    "freeze_unit",
+    "hide_gpu_from_unit",
+    "inject_cuda_errors",
+    "kill_unit",
+    "shrink_kv_cache",
+    "stop_unit",
+]
 
 
 def stop_unit(
@@ -104,3 +114,73 @@ def hide_gpu_from_unit(
     """
     params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s)}
     return put_in("unit.gpu.hide", params, duration_s, hosts, timeout_s)
+
+
+def shrink_kv_cache(  # noqa: PLR0917 (experiments name their arguments)
+    unit: str,
+    duration_s: float,
+    blocks: dict[str, Any],
+    environment: dict[str, str] | None = None,
+    arguments: list[str] | None = None,
+    tolerance_percent: float = 1,
+    back_within_s: float = 120,
+    hosts: str = "localhost",
+    timeout_s: float = 180.0,
+) -> JsonObject:
+    """Restart a server with a smaller share of GPU memory for its KV cache, and read back that it has fewer blocks.
+
+    {"name": "half the KV cache", "type": "action", "provider": {"type": "python", "module": "chaosgpu.host.actions",
+     "func": "shrink_kv_cache", "arguments": {"unit": "vllm.service", "duration_s": 300,
+     "arguments": ["--gpu-memory-utilization=0.5"],
+     "blocks": {"log": true, "pattern": "GPU KV cache size: ([0-9,]+) tokens"}}}}
+
+    environment: {"name", "value"} of a variable that gives the server less; or arguments: what is put at the end of its
+    command. blocks: where it tells how many it has: {"url", "pattern"} (the sum of all matches), {"url", "pointer"}
+    (JSON), or {"log": true, "pattern"} (the last match since its start); a pattern has one group, a url is this host's
+    own. tolerance_percent: 0 to 20, how far the number may be from what it was after the undo. The service is restarted
+    before and at the undo, each within back_within_s; timeout_s has to cover it.
+    """
+    only_one(environment=environment, arguments=arguments)
+    params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s), "blocks": blocks}
+    params["tolerance_percent"] = number("tolerance_percent", tolerance_percent, most=20)
+    params.update({"environment": {**environment}} if environment is not None else {"arguments": listed(arguments)})
+    return put_in("unit.kv_cache.shrink", params, duration_s, hosts, timeout_s)
+
+
+def inject_cuda_errors(  # noqa: PLR0917 (experiments name their arguments)
+    unit: str,
+    duration_s: float,
+    code: int,
+    calls: list[str] | None = None,
+    every: int = 1,
+    ready_url: str | None = None,
+    settle_s: float = 2,
+    traffic_within_s: float = 10,
+    back_within_s: float = 120,
+    library: dict[str, str] | None = None,
+    hosts: str = "localhost",
+    timeout_s: float = 180.0,
+) -> JsonObject:
+    """Make CUDA calls of one service fail while nothing is wrong with the GPU; other services see nothing.
+
+    {"name": "illegal address", "type": "action", "provider": {"type": "python", "module": "chaosgpu.host.actions",
+     "func": "inject_cuda_errors", "arguments": {"unit": "triton.service", "duration_s": 60, "code": 700,
+     "ready_url": "http://127.0.0.1:8000/v2/health/ready"}}}
+
+    code: the CUresult: 2 (out of memory), 46, 214, 700 (illegal address), 702 (launch timeout), 719 or 999, by the
+    numbers of NVIDIA's cuda.h. calls: some of "alloc", "launch", "copy", "sync"; all by default. every: each n-th of
+    these calls of a process. The service is restarted with a library preloaded, in which calls go through until
+    ready_url (this host's own) answers 200 and settle_s have passed; then they fail, and the first must do so within
+    traffic_within_s: have traffic. library: {"path", "sha256"} of one built elsewhere, where the host has no compiler.
+    """
+    params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s)}
+    params.update({"code": cuda_code(code), "every": whole("every", every, least=1, most=1_000_000)})
+    params["settle_s"] = number("settle_s", settle_s, most=300)
+    params["traffic_within_s"] = number("traffic_within_s", traffic_within_s, least=1, most=300)
+    if calls is not None:
+        params["calls"] = [one_of("calls", call, ("alloc", "launch", "copy", "sync")) for call in calls]
+    if ready_url is not None:
+        params["ready_url"] = ready_url
+    if library is not None:
+        params["library"] = {**library}
+    return put_in("unit.cuda.errors", params, duration_s, hosts, timeout_s)

@@ -4,10 +4,10 @@
 import re
 
 from chaosgpu.errors import BadArgument
-from chaosgpu.fleet.arguments import number
-from chaosgpu.fleet.values import JsonObject, seconds
+from chaosgpu.fleet.arguments import number, whole
+from chaosgpu.fleet.values import JsonObject, JsonValue, seconds
 
-__all__ = ["back_within", "put_in", "unit_name"]
+__all__ = ["back_within", "cuda_code", "listed", "put_in", "unit_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.service")
 
@@ -22,6 +22,20 @@ def unit_name(unit: object) -> str:
 def back_within(value: object) -> float:
     """Check how long the unit may take to be there again."""
     return number("back_within_s", value, least=1, most=600)
+
+
+def cuda_code(code: object) -> int:
+    """Check the CUresult; which of them a host can make is told by the agent."""
+    return whole("code", code, least=1, most=9999)
+
+
+def listed(words: object) -> list[JsonValue]:
+    """Check a list of texts that is not empty."""
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        raise BadArgument(
+            f'arguments must be a list of texts, such as ["--gpu-memory-utilization=0.4"], not {words!r}.'
+        )
+    return [*words]
 
 
 def put_in(fault: str, params: JsonObject, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:

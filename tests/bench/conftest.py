@@ -3,8 +3,10 @@
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from bench.hosts import BENCHES, Bench, Host
 from bench.machine import why_not
 from bench.plan import me
 from bench.triton import binds
+from chaosgpu.agent.shim.library import Library, provide
 
 _NEED_HOSTS = frozenset({"eight", "fleet", "machine"})
 _LEFT_OUT = pytest.StashKey[str]()
@@ -91,3 +94,11 @@ def other(fleet: Bench) -> Iterator[Host]:
     one = fleet.hosts[1]
     yield one
     one.agent("undo", {"all": True})
+
+
+@pytest.fixture(scope="session")
+def shim() -> Iterator[Library]:
+    """Give the library that makes CUDA calls fail, as this machine's compiler builds it; the hosts have none."""
+    with tempfile.TemporaryDirectory(prefix="chaosgpu-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield provide(folder, None)

@@ -62,12 +62,48 @@ _TAIL = """\
   record before it exists. It is never written over another file and removed only if it is ours to the last byte; one
   that was changed stays and is named, and if it still does harm the lease is `stuck`. Why it is not
   `systemctl set-property`: [decision 6](adr/0006-unit-faults-are-drop-ins.md).
-- A daemon-reload puts in force whatever was edited on the host and not loaded yet. With such edits the two faults that
-  need one are refused. The undo does not wait for that: it reloads.
+- A daemon-reload puts in force whatever was edited on the host and not loaded yet. With such edits the faults that need
+  one are refused. The undo does not wait for that: it reloads.
 - After a reboot nothing of ours is in force, since `/run` is empty. A unit that is enabled comes back by itself; one
   that was active and is not enabled is started by the undo. The boot unit runs before the services that use GPUs and
   cannot wait for them: there a start that systemd has among its jobs counts as back.
 - `systemctl` is a child that ends with the agent, so that nothing is asked for after the undo has come.
+
+## A KV cache that is taken at start
+
+vLLM (`--gpu-memory-utilization`) and TensorRT-LLM (`kv_cache_free_gpu_mem_fraction`) take their cache once, when they
+start. Holding GPU memory afterwards shrinks nothing there, and a test shows it. So `unit.kv_cache.shrink` restarts
+the unit with a smaller share: a variable, or arguments at the end of its command (the last of two counts with most
+programs). How many blocks it has is read where you say: the sum of a pattern's matches on a page, a JSON pointer, or
+the last match in the journal of its present start. Only this host's own addresses are asked. The number must have
+become smaller, and at the undo it must be as before within `tolerance_percent`. A command is only written anew where
+the running process has exactly the words that systemd shows: no variables, no prefixes, no second command.
+
+## CUDA errors in one service
+
+`unit.cuda.errors` names its plane honestly: `effect`. Nothing is wrong with the GPU and no Xid is written; the
+service's own calls fail before they reach the driver. A small library of ours (`chaosgpu/agent/shim/`) is preloaded
+into the unit by a drop-in; it stands before `libcuda.so.1` for programs that link it, look it up with `dlsym`
+(ctypes, the CUDA runtime) or ask `cuGetProcAddress`.
+
+- **Arming wants a restart; turning on and off does not.** The unit starts with the library, calls go through until it
+  is ready, then the toggle is turned on: a file that the library looks at every millisecond. With `inject_at` it is
+  the restart that happens at that instant.
+- **The undo** removes the toggle first, so calls go through within a millisecond, then restarts the unit without the
+  library and sees it gone from the memory of every process. There is no way to keep the library in until the next
+  restart: the host comes back as it was.
+- **The deadline is in the toggle**, on `CLOCK_BOOTTIME`: the lease's hard end, `max_duration_s`, which no renewal
+  moves. With keeper, timer and sweep dead, calls go through from then on. No toggle, one that cannot be read or has
+  one byte too many: calls go through.
+- **Each failed call is counted** before it fails; one that cannot be counted goes through. Verified is: the library
+  is in every process of the unit that has CUDA loaded, by path and file, and calls were counted. Without traffic
+  there is nothing to count, and the fault is unverified.
+- **Where the library comes from**: this host's `cc` builds it from the sources in the agent, into the state root
+  under a digest, where it stays for the next time. Without a compiler build it on a like host and name it: `library`
+  with `path` and `sha256`; it must belong to root and is copied.
+- `code`: 2 out of memory, 46 device unavailable, 214 uncorrectable ECC, 700 illegal address, 702 launch timeout, 719
+  launch failed, 999 unknown. After 214, 700, 702 and 719 every call of these `calls` fails in that process, as with a
+  real driver; with ours that ends with the toggle.
 
 ## Memory levels
 

@@ -13,10 +13,12 @@ from chaosgpu.agent.faults.persistence_off import PersistenceOff
 from chaosgpu.agent.faults.power_cap import PowerCap
 from chaosgpu.agent.faults.process_kill import ProcessKill
 from chaosgpu.agent.faults.process_stop import ProcessStop
+from chaosgpu.agent.faults.unit_cuda_errors import UnitCudaErrors
 from chaosgpu.agent.faults.unit_freeze import UnitFreeze
 from chaosgpu.agent.faults.unit_gpu_deny import UnitGpuDeny
 from chaosgpu.agent.faults.unit_gpu_hide import UnitGpuHide
 from chaosgpu.agent.faults.unit_kill import UnitKill
+from chaosgpu.agent.faults.unit_kv_cache import UnitKvCacheShrink
 from chaosgpu.agent.faults.unit_stop import UnitStop
 
 __all__ = ["REGISTRY"]
@@ -37,6 +39,8 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     UnitFreeze(),
     UnitGpuDeny(),
     UnitGpuHide(),
+    UnitKvCacheShrink(),
+    UnitCudaErrors(),
 )
 
 REGISTRY: Dict[str, Fault[Any]] = {fault.name: fault for fault in _FAULTS}

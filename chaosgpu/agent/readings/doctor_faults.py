@@ -2,11 +2,12 @@
 """Each fault on this host: whether policy, rights and programs are there, and whether each GPU could take it now."""
 
 import os
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import AgentError, DriverFailed, Refused
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.host import AnyFault, Host
+from chaosgpu.agent.shim.library import COMPILERS
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["fault_checks"]
@@ -23,7 +24,6 @@ _NEEDS: Dict[str, str] = {
     "gpu.clock.lock": "setting_clocks",
 }
 _COMPILED = "unit.cuda.errors"
-_COMPILERS, _FOLDERS = ("cc", "gcc", "clang"), ("/usr/bin", "/bin", "/usr/local/bin")
 # What a fault of a GPU is asked for when it is only asked whether it could begin: `check` reads and changes nothing.
 _SAMPLES: Dict[str, Callable[[str, Driver], JsonObject]] = {
     "gpu.memory.fill": lambda gpu, _: {"gpu": gpu, "used_percent": 95},
@@ -50,7 +50,10 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     detail = (
         f"It cannot be used here: {'; '.join(reasons)}." if reasons else "It is permitted and its rights are there."
     )
-    checks.append({"name": f"fault {fault.name}", "ok": not reasons, "detail": detail, "group": "faults"})
+    usable: Optional[bool] = not reasons
+    if usable and fault.name == _COMPILED and not any(os.access(path, os.X_OK) for path in COMPILERS):
+        usable, detail = None, "It is permitted; without a C compiler (cc) here it wants a library built elsewhere."
+    checks.append({"name": f"fault {fault.name}", "ok": usable, "detail": detail, "group": "faults"})
     for gpu in gpus:
         if "uuid" not in gpu:
             continue
@@ -87,10 +90,6 @@ def _no_units(name: str, host: Host) -> List[str]:
         return [str(error).rstrip(".")]
     if name in _UNIFIED and not os.path.exists(UNIFIED):  # noqa: PTH110 (pathlib costs 9 ms at start)
         return ["this host does not have the unified hierarchy (cgroup v2), without which systemd cannot do it"]
-    if name == _COMPILED and not any(
-        os.access(f"{folder}/{program}", os.X_OK) for folder in _FOLDERS for program in _COMPILERS
-    ):
-        return ["there is no C compiler to build its library with: name a prebuilt one"]
     return []
 
 

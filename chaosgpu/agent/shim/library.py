@@ -15,7 +15,7 @@ from typing import Dict, Iterator, Optional, Sequence
 
 from chaosgpu.agent.errors import Refused, StoreFailed
 
-__all__ = ["COMPILERS", "Library", "Prebuilt", "provide"]
+__all__ = ["COMPILERS", "Library", "Prebuilt", "digest", "provide"]
 
 COMPILERS = ("/usr/bin/cc", "/usr/local/bin/cc", "/bin/cc")
 _NAME = "chaosgpu-cuda-errors.so"
@@ -76,7 +76,7 @@ def _compiled(root: str, compilers: Sequence[str]) -> Library:
                 _write(f"{scratch}/{name}", content)
             _compile(compiler, scratch)
             _keep(f"{scratch}/{_NAME}", folder)
-    return Library(path, _digest(path))
+    return Library(path, digest(path))
 
 
 def _copied(root: str, prebuilt: Prebuilt) -> Library:
@@ -98,7 +98,7 @@ def _copied(root: str, prebuilt: Prebuilt) -> Library:
         with _scratch(root) as scratch:
             _write(f"{scratch}/{_NAME}", content)
             _keep(f"{scratch}/{_NAME}", folder)
-    if _digest(path) != found:
+    if digest(path) != found:
         raise Refused(f"{path} is not what it was written as: remove its folder, and ask again.")
     return Library(path, found)
 
@@ -177,7 +177,8 @@ def _keep(made: str, folder: str) -> None:
     os.replace(made, f"{folder}/{_NAME}")  # noqa: PTH105 (as above)
 
 
-def _digest(path: str) -> str:
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
         return hashlib.sha256(file.read()).hexdigest()
 

@@ -14,6 +14,9 @@ from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.errors import BadArgument, NoGuard
 from chaosgpu.host import actions, probes
 
+_URL = "http://127.0.0.1:8000/v2/health/ready"
+_PAGE = {"url": "http://127.0.0.1:8002/metrics", "pattern": r"^blocks (\d+)$"}
+_LOG = {"log": True, "pattern": r"blocks: ([\d,]+)"}
 GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("stop_unit", "unit.stop", {}),
     ("kill_unit", "unit.kill", {}),
@@ -23,12 +26,29 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("deny_gpu_to_unit", "unit.gpu.deny", {"gpu": "GPU-5c0ffee0"}),
     ("deny_gpu_to_unit", "unit.gpu.deny", {"gpu": "0", "allow_index": True}),
     ("hide_gpu_from_unit", "unit.gpu.hide", {"back_within_s": 1}),
+    ("shrink_kv_cache", "unit.kv_cache.shrink", {"environment": {"name": "SHARE", "value": "0.1"}, "blocks": _PAGE}),
+    ("shrink_kv_cache", "unit.kv_cache.shrink", {"arguments": ["--share", "0.1"], "blocks": _LOG}),
+    ("inject_cuda_errors", "unit.cuda.errors", {"code": 700}),
+    ("inject_cuda_errors", "unit.cuda.errors", {"code": 2, "calls": ["alloc"], "every": 3, "ready_url": _URL}),
+    ("inject_cuda_errors", "unit.cuda.errors", {"code": 999, "library": {"path": "/x.so", "sha256": "0" * 64}}),
 ]
+# What each action must be given besides the unit.
+NEEDS: dict[str, dict[str, Any]] = {
+    "shrink_kv_cache": {"arguments": ["--share=0.1"], "blocks": _LOG},
+    "inject_cuda_errors": {"code": 700},
+}
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("kill_unit", {"signal": "HUP"}, "signal must be KILL or TERM or INT"),
     ("stop_unit", {"back_within_s": 0}, "back_within_s must be at least 1"),
     ("hide_gpu_from_unit", {"back_within_s": 601}, "back_within_s must be at least 1 and at most 600"),
     ("deny_gpu_to_unit", {"allow_index": 1}, "allow_index must be true or false"),
+    ("shrink_kv_cache", {"blocks": _LOG}, "Give either environment or arguments"),
+    ("shrink_kv_cache", {"blocks": _LOG, "arguments": []}, "arguments must be a list of texts"),
+    ("shrink_kv_cache", {"blocks": _LOG, "arguments": ["x"], "tolerance_percent": 21}, "tolerance_percent must be"),
+    ("inject_cuda_errors", {"code": "700"}, "code must be a whole number"),
+    ("inject_cuda_errors", {"code": 700, "calls": ["all"]}, "calls must be alloc or launch or copy or sync"),
+    ("inject_cuda_errors", {"code": 700, "every": 0}, "every must be at least 1"),
+    ("inject_cuda_errors", {"code": 700, "settle_s": -1}, "settle_s must be at least 0"),
 ]
 
 
@@ -47,7 +67,7 @@ def test_a_bad_value_is_refused_before_the_guard_is_asked(name: str, arguments: 
 @pytest.mark.parametrize("unit", ["triton", "*.service", "a.slice", "vllm@.service", "", None, 7])
 def test_only_the_whole_name_of_a_service_is_taken(name: str, unit: object) -> None:
     with pytest.raises(BadArgument, match="whole name of a service"):
-        _action(name)(unit=unit, duration_s=60)
+        _action(name)(unit=unit, duration_s=60, **NEEDS.get(name, {}))
 
 
 @pytest.mark.parametrize("name", probes.__all__)

@@ -3,12 +3,14 @@
 """Triton's side of the lab's text model: every request keeps a KV cache in GPU memory while it is worked on."""
 
 import json
+import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from cache import DirectCache, NoMemory, PooledCache, Ticket
+from preallocated import SHARE, PreallocatedCache
 from text import TextModel
 from vram import CudaError, Gpu
 
@@ -51,10 +53,9 @@ class TritonPythonModel:
         self.settings = Settings.read(args["model_config"])
         self.model = TextModel(self.settings.seed)
         self.gpu = Gpu(self.settings.library, self.settings.gpu)
-        pooled = self.settings.arena_bytes > 0
-        self.cache = PooledCache(self.gpu, self.settings.arena_bytes) if pooled else DirectCache(self.gpu)
-        self.gauges = self._gauges(args) if pooled else None
-        self._show_pool()
+        self.cache = self._cache(args)
+        self.gauges = self._gauges(args, self._figures())
+        self._show()
 
     def execute(self, requests: "list[pb_utils.InferenceRequest]") -> "list[pb_utils.InferenceResponse]":
         """Take every request's cache, work for as long as the longest needs, answer, give the caches back."""
@@ -71,7 +72,7 @@ class TritonPythonModel:
         for request, ticket in zip(requests, tickets, strict=True):
             if isinstance(ticket, Ticket):
                 self._end(request, ticket)
-        self._show_pool()
+        self._show()
         return responses
 
     def finalize(self) -> None:
@@ -105,23 +106,44 @@ class TritonPythonModel:
     def _tokens(request: "pb_utils.InferenceRequest") -> np.ndarray:
         return pb_utils.get_input_tensor_by_name(request, "TOKENS").as_numpy()
 
+    def _cache(self, args: "dict[str, str]") -> "DirectCache | PooledCache | PreallocatedCache":
+        """Choose how memory is taken: from a pool, from a share taken now, or for each request anew."""
+        if self.settings.arena_bytes > 0:
+            return PooledCache(self.gpu, self.settings.arena_bytes)
+        if SHARE in os.environ:
+            instances = int(json.loads(args["model_config"])["instance_group"][0]["count"])
+            per_token = self.settings.kv_bytes_per_token
+            return PreallocatedCache(self.gpu, float(os.environ[SHARE]), instances, per_token)
+        return DirectCache(self.gpu)
+
+    def _figures(self) -> "dict[str, tuple[str, int]]":
+        """Return what the cache tells of itself: the name on the metrics page, what it is, its value now."""
+        if isinstance(self.cache, PooledCache):
+            pool = self.cache.pool
+            return {
+                "lab_pool_free_bytes": ("Free bytes in the model's own pool", pool.free_bytes()),
+                "lab_pool_largest_free_bytes": ("Largest piece of them in one place", pool.largest_free_bytes()),
+            }
+        if isinstance(self.cache, PreallocatedCache):
+            return {
+                "lab_kv_cache_blocks": ("Blocks of the KV cache taken at start", self.cache.blocks),
+                "lab_kv_cache_free_blocks": ("Free ones among them", self.cache.free_blocks),
+            }
+        return {}
+
     @staticmethod
-    def _gauges(args: "dict[str, str]") -> "dict[str, object]":
-        """Make the pool's figures visible on Triton's own metrics page."""
+    def _gauges(args: "dict[str, str]", figures: "dict[str, tuple[str, int]]") -> "dict[str, object]":
+        """Make these figures visible on Triton's own metrics page."""
         labels = {"model": args["model_name"], "instance": args["model_instance_name"]}
         gauges = {}
-        for name, what in (
-            ("lab_pool_free_bytes", "Free bytes in the model's own pool"),
-            ("lab_pool_largest_free_bytes", "Largest piece of them in one place"),
-        ):
+        for name, (what, _) in figures.items():
             family = pb_utils.MetricFamily(name=name, description=what, kind=pb_utils.MetricFamily.GAUGE)
             gauges[name] = (family, family.Metric(labels=labels))
         return gauges
 
-    def _show_pool(self) -> None:
-        if self.gauges is not None and isinstance(self.cache, PooledCache):
-            self.gauges["lab_pool_free_bytes"][1].set(self.cache.pool.free_bytes())
-            self.gauges["lab_pool_largest_free_bytes"][1].set(self.cache.pool.largest_free_bytes())
+    def _show(self) -> None:
+        for name, (_, value) in self._figures().items():
+            self.gauges[name][1].set(value)
 
 
 def _refusal(why: str) -> "pb_utils.InferenceResponse":

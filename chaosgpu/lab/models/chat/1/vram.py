@@ -52,6 +52,13 @@ class Gpu:
                 return device
         raise CudaError(f"CUDA sees {count.value} GPUs and none of them is {gpu_uuid}")
 
+    def total(self) -> int:
+        """Return the GPU's memory in bytes, as CUDA sees it."""
+        self._call("cuCtxSetCurrent", self._context)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return total.value
+
     def allocate(self, size: int) -> "int | None":
         """Allocate `size` bytes: the device address, or None where the GPU has not that much left."""
         self._call("cuCtxSetCurrent", self._context)
