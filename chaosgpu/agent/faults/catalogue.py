@@ -56,8 +56,10 @@ _TAIL = """\
   `CHAOSGPU_AGENT_HOME` no unit is touched at all.
 - What a person does meanwhile counts: a unit that somebody has stopped is not started again, one that somebody has
   started is left alone, and `left_alone` says so. systemd tells a stop that was asked for from an end by itself: the
-  unit has left its active state before its main process ended. A unit that has failed counts as our doing, whoever
-  killed it: it was active before, and the undo starts it, after `reset-failed` where systemd has given it up.
+  unit has left its active state before its main process ended. It forgets that at once where no other unit names the
+  one that is down; then a unit that is down without an error counts as stopped by somebody, unless the fault itself
+  could have left it so (`unit.stop`, and `unit.kill` where Restart= need not act). A unit that has failed counts as our
+  doing, whoever killed it: the undo starts it, after `reset-failed` where systemd has given it up.
 - A drop-in of ours lies in `/run/systemd/system/UNIT.d/zz-chaosgpu-LEASE.conf`. Its path and text are in the undo
   record before it exists. It is never written over another file and removed only if it is ours to the last byte; one
   that was changed stays and is named, and if it still does harm the lease is `stuck`. Why it is not

@@ -18,6 +18,7 @@ SIGNALS = ("KILL", "TERM", "INT", "QUIT", "ABRT", "SEGV")
 GONE_WITHIN_S = 10.0
 SEEN_WITHIN_S = 2.0  # until PID 1 has seen that a process has ended
 _SIGNALLED = "signalled"
+_AFTER_A_KILL = ("on-failure", "on-abnormal", "on-abort")  # the Restart= that acts after it for sure
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ class UnitKill(Fault[UnitKillParams]):
 
     @staticmethod
     def _life(params: UnitKillParams, prior: JsonMapping, context: Context) -> Life:
-        return Life(Before.from_json(prior), params.back_within_s, systemd_of(context), context)
+        restart = values.text(prior, "restart")
+        comes_back = restart == "always" or (restart in _AFTER_A_KILL and params.signal == "KILL")
+        return Life(Before.from_json(prior), params.back_within_s, systemd_of(context), context, comes_back)
 
 
 def _processes(prior: JsonMapping) -> List[Identity]:

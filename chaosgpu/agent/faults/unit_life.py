@@ -2,10 +2,11 @@
 """Bringing a unit back: start or restart it, wait until it is up and stays up, and tell who else had a hand in it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Optional, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.clock import Boot, current_boot
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.faults.contract import Context, Restored
 from chaosgpu.agent.faults.on_gpu import wait_until
@@ -29,31 +30,49 @@ class Before:
     unit: str
     invocation: str
     has_main: bool
+    boot_id: str
+    init_start: int
 
     @classmethod
     def of(cls, state: UnitState) -> "Before":
         """Note it from a unit that is active."""
-        return cls(state.id, state.text("InvocationID") or "unknown", state.main_pid > 0)
+        boot = current_boot()
+        invocation = state.text("InvocationID") or "unknown"
+        return cls(state.id, invocation, state.main_pid > 0, boot.boot_id, boot.init_start)
 
     @classmethod
     def from_json(cls, source: JsonMapping) -> "Before":
         """Read it back from the lease's record."""
-        has_main = values.flag(source, "has_main", default=False)
-        return cls(values.text(source, "unit"), values.text(source, "invocation"), has_main)
+        return cls(
+            values.text(source, "unit"),
+            values.text(source, "invocation"),
+            values.flag(source, "has_main", default=False),
+            values.text(source, "boot_id"),
+            values.whole(source, "init_start", 0, 1 << 62),
+        )
 
     def to_json(self) -> JsonObject:
         """Return it for the lease's record."""
-        return {"unit": self.unit, "invocation": self.invocation, "has_main": self.has_main}
+        return {**asdict(self)}
+
+    def in_this_boot(self) -> bool:
+        """Tell whether the host has not been started anew since."""
+        return current_boot() == Boot(self.boot_id, self.init_start)
 
 
 @dataclass(frozen=True)
 class Life:
-    """One unit that was active before the fault, and how it gets there again."""
+    """One unit that was active before the fault, and how it gets there again.
+
+    systemd forgets a unit that is down without an error and that no other names, and with it whether that was asked
+    for. `forgotten_is_stopped` says whether the fault itself could not have left it so.
+    """
 
     before: Before
     within_s: float
     systemd: Systemd
     context: Context
+    forgotten_is_stopped: bool = True
 
     def now(self) -> UnitState:
         """Look at it."""
@@ -86,7 +105,7 @@ class Life:
     def revive(self) -> None:
         """Start it where the fault or a reboot has taken it down; one that somebody stopped stays so."""
         state = self.now()
-        if state.down and not state.was_asked_to_stop:
+        if state.down and not self._stopped_by_somebody(state):
             self.start()
 
     def settled(self) -> Restored:
@@ -105,9 +124,11 @@ class Life:
     def left_stopped(self) -> Optional[Restored]:
         """Return what is told of a unit that somebody has stopped meanwhile and that stays so; None of any other."""
         state = self.now()
-        if not state.was_asked_to_stop or self._noted():
+        if not self._stopped_by_somebody(state):
             return None
-        said = f"{self.before.unit} was stopped by somebody meanwhile; it was not started again"
+        said = (
+            f"{self.before.unit} was stopped by somebody meanwhile, or ended without an error; it was not started again"
+        )
         return Restored(clean=True, values=self._shown(state), left_alone=(said,))
 
     def by_hand(self, state: UnitState) -> str:
@@ -117,6 +138,13 @@ class Life:
             f"{self.before.unit} is {shown} and was active before: see `journalctl -u {self.before.unit}`, mend it, "
             f"then `systemctl reset-failed {self.before.unit}` and `systemctl start {self.before.unit}`."
         )
+
+    def _stopped_by_somebody(self, state: UnitState) -> bool:
+        if not state.down or state.failed or self._noted() or not self.before.in_this_boot():
+            return False
+        if state.whole("ActiveExitTimestampMonotonic") == 0:
+            return self.forgotten_is_stopped
+        return state.was_asked_to_stop
 
     def _shown(self, state: UnitState) -> JsonObject:
         return {
