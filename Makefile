@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test figures-drill figures-safety clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test figures-drill figures-safety figures-hosts clean
 
 bin := .venv/bin
 
@@ -44,6 +44,10 @@ figures-drill:
 figures-safety:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/safety.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
+
+figures-hosts:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/latency.py && $(bin)/python benchmarks/losses.py && $(bin)/python benchmarks/soak.py
 
 clean:
 	-$(bin)/chaosgpu lab down

@@ -11,8 +11,11 @@ import time
 from typing import Any
 
 import guards
+import latency
+import losses
 import residue
 import safety_runs
+import soak
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
 
 _POINTS, _DOUBLES = 3000, 2000
@@ -30,7 +33,17 @@ def main() -> int:
     if not arguments.report:
         safety_runs.run(agent, arguments.workers, time.time() + 60 * arguments.minutes, _DOUBLES)
     lines = list(safety_runs.results(agent).values())
-    return publish("safety", [*figures(lines), *residue.figures(), *guards.figures()])
+    return publish(
+        "safety",
+        [
+            *figures(lines),
+            *residue.figures(),
+            *guards.figures(),
+            *latency.figures(),
+            *losses.figures(),
+            *soak.figures(),
+        ],
+    )
 
 
 def figures(lines: list[dict[str, Any]]) -> list[Figure]:

@@ -22,7 +22,7 @@ from bench.triton import binds
 __all__ = ["BENCHES", "Bench", "Host"]
 
 _DOWN_S = 30.0
-_MADE_S = 60.0
+_MADE_S = 120.0
 _POLL_S = 0.02
 
 
