@@ -34,7 +34,7 @@ _RUNS = 500
 _HOSTS = 3
 _FOLDER = Path("figures") / "safety"
 _NULL, _PLANTED = _FOLDER / "null_runs.jsonl", _FOLDER / "planted.jsonl"
-_BOUND_S = 10.0
+_BOUND_S = 25.0  # what the detector gives itself, on however busy a host
 _FAULTS: dict[str, dict[str, object]] = {
     "gpu.power.cap": {"watts": 300},
     "gpu.memory.fill": {"used_percent": 60},
@@ -65,7 +65,7 @@ for _ in range(int(sys.argv[2])):
     main(["read"], io.BytesIO(b'{"protocol": 1, "reading": "residue", "params": {}}'), out)
     print(out.getvalue().decode().strip(), flush=True)
 """
-_IN_SERIES = 4
+_IN_SERIES = 10
 
 
 def series(host: Host, count: int) -> list[dict[str, Any]]:
