@@ -125,6 +125,6 @@ def residue(host: Host, gpu: int | None = None) -> list[str]:
     uuid = "" if gpu is None else host.gpus().show()[gpu]["identity"]["uuid"]
     claims = [line for line in host.run(["sh", "-c", _CLAIMS]).stdout.splitlines() if uuid in line]
     leases = [line for line in host.agent("list")["leases"] if uuid in json.dumps(line)]
-    found = [*claims, *(f"lease {line['lease']} is {line['state']}" for line in leases)]
+    found = [*claims, *(f"lease {line['lease']} is {line['state']}: {line.get('reason')}" for line in leases)]
     found += [f"GPU {number} is changed" for number in ((0, 1) if gpu is None else (gpu,)) if broken(host, number)]
     return found if gpu is not None else found + host.run(["sh", "-c", _RUNS]).stdout.splitlines()
