@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test figures-drill figures-safety figures-hosts clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts clean
 
 bin := .venv/bin
 
@@ -13,7 +13,7 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q --ignore=tests/bench
+	$(bin)/pytest -q --ignore=tests/bench --ignore=tests/vm/long
 	@scripts/bench-test.sh
 
 lint:
@@ -36,6 +36,9 @@ bench-down:
 
 bench-test: lint
 	@scripts/bench-test.sh
+
+vm-test: lint
+	CHAOSGPU_NOTE_FIGURES=1 $(bin)/pytest -q tests/vm
 
 figures-drill:
 	@scripts/install.sh lab,dev

@@ -16,6 +16,7 @@ import losses
 import residue
 import safety_runs
 import soak
+import vm_figures
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
 
 _POINTS, _DOUBLES = 3000, 2000
@@ -42,6 +43,7 @@ def main() -> int:
             *latency.figures(),
             *losses.figures(),
             *soak.figures(),
+            *vm_figures.figures(),
         ],
     )
 

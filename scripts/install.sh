@@ -24,19 +24,21 @@ if [ -x /usr/bin/python3.11 ] && ! ls /usr/lib/*/libpython3.11.so.1.0 >/dev/null
     missing="$missing libpython3.11 python3.11-venv"
 fi
 case ",$extras," in
-    *,dev,*) # the crash tests and the systemd test hosts
+    *,dev,*) # the crash tests, the systemd test hosts and the virtual machines
         need strace strace
         need systemd-nspawn systemd-container
         need debootstrap debootstrap
         need ip iproute2
         need ssh openssh-client
+        need qemu-system-x86_64 qemu-system-x86
+        need mkfs.ext4 e2fsprogs
         ;;
 esac
 if [ -n "$missing" ] && command -v apt-get >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ]; then
         echo "Installing system packages:$missing"
         # shellcheck disable=SC2086  # a list of package names
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing; } >/dev/null \
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >/dev/null \
             || echo "apt-get could not install$missing; going on without." >&2
     else
         echo "Not root, so not installed:$missing. If the lab asks for them: sudo apt-get install$missing" >&2
