@@ -3,7 +3,10 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from bench.controllers import BOUND_S, TTL_S, StruckRun, all_clean_s, residue
 from bench.hosts import Bench, Host
@@ -11,6 +14,14 @@ from bench.leases import broken
 from bench.striking import started_by
 from bench.waiting import wait_until
 from support.chaos import TESTS
+
+
+@pytest.fixture(autouse=True)
+def _ended(tmp_path: Path) -> Iterator[None]:
+    """End what a failed test has left stopped or running."""
+    yield
+    for pid in started_by(str(tmp_path)):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _runs(fleet: Bench, tmp_path: Path, phases: list[tuple[str, str]]) -> list[StruckRun]:
@@ -54,8 +65,6 @@ def test_a_renewer_that_outlives_its_controller_would_be_found(fleet: Bench, hos
     assert broken(host)
     assert residue(host) != []
     run.bury()
-    for pid in started_by(str(run.folder / "struck")):
-        os.kill(pid, signal.SIGKILL)
 
 
 def test_two_controllers_on_one_claim_and_on_two(fleet: Bench, host: Host, tmp_path: Path) -> None:
