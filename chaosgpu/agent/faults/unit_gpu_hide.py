@@ -2,6 +2,7 @@
 """unit.gpu.hide: a service starts anew and sees no GPU, as with a wrong line in its environment."""
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from typing import Dict, Optional, Tuple
 
@@ -20,6 +21,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1", "NVIDIA_VISIBLE_DEVICES": "void"}
 _TELLS = "CUDA_VISIBLE_DEVICES"
 UP_WITHIN_S = 20.0
+SETTLES_S = 2.0  # from a start until the program is loaded
 INTERVAL_S = 0.3
 # What systemd gives each start anew.
 _VOLATILE = ("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "MAINPID", "LISTEN_PID", "WATCHDOG_PID")
@@ -92,7 +94,9 @@ class UnitGpuHide(Fault[HideParams]):
     def verify(self, params: HideParams, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:  # noqa: ARG002 (contract)
         """See a new main process that has our value, or a unit that did not come up with it."""
         life = _life(params, prior, context)
-        wait_until(lambda: self._hidden(life), UP_WITHIN_S, 0.1, context)
+        state = life.now()
+        under_way = state.has_job or not state.active
+        wait_until(lambda: self._hidden(life), UP_WITHIN_S if under_way else SETTLES_S, 0.1, context)
         context.clock.sleep(INTERVAL_S)
         state = life.now()
         if not self._hidden(life):
@@ -121,6 +125,8 @@ class UnitGpuHide(Fault[HideParams]):
         before = values.mapping(prior, "environment")
         wrong = ""
         if settled.clean and state.active:
+            wait_until(lambda: _started_with(life.now()) is not None, SETTLES_S, 0.1, context)
+            state = life.now()
             now = _environment(state)
             same = {name: now.get(name) == before.get(name) for name in now}
             settled = replace(settled, values={**settled.values, "environment_is_as_before": all(same.values())})
@@ -139,17 +145,26 @@ class UnitGpuHide(Fault[HideParams]):
         return not state.active and not state.was_asked_to_stop and not state.text("EnvironmentFiles")
 
 
+def _started_with(state: UnitState) -> Optional[Dict[str, str]]:
+    """Return the environment of its main process; None where that is still systemd's own image, or gone."""
+    main = state.main_process()
+    try:
+        program = "" if main is None else os.readlink(f"/proc/{main.pid}/exe")  # noqa: PTH115 (a kernel link)
+    except OSError:
+        return None
+    loaded = main is not None and not program.rpartition("/")[2].startswith("systemd")
+    return environment_of(main.pid) if main is not None and loaded else None
+
+
 def _has_ours(state: UnitState) -> bool:
     """Tell whether it runs with our value; a start whose process is not there yet or any more counts as ours."""
-    main = state.main_process()
-    found = None if main is None else environment_of(main.pid)
+    found = _started_with(state)
     return found is None or found.get(_TELLS) == HIDDEN[_TELLS]
 
 
 def _environment(state: UnitState) -> Dict[str, Optional[str]]:
     """Return our variables as the main process has them, and a digest of the others that stay from start to start."""
-    main = state.main_process()
-    found = None if main is None else environment_of(main.pid)
+    found = _started_with(state)
     if found is None:
         raise Refused(f"{state.id} has no main process whose environment could be read: nobody could compare it.")
     rest = sorted(f"{name}={value}" for name, value in found.items() if name not in (*_VOLATILE, *HIDDEN))

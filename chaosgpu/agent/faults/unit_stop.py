@@ -10,7 +10,7 @@ from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.on_unit import UNIT_KEYS, OnUnit, claim_of, parse_unit, systemd_of, unit_of
 from chaosgpu.agent.faults.unit_life import Before, Life, back_within, refuse_company
-from chaosgpu.agent.faults.unit_state import look_at, members
+from chaosgpu.agent.faults.unit_state import UnitState, look_at, members
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 DOWN_WITHIN_S = 20.0
@@ -72,7 +72,7 @@ class UnitStop(Fault[UnitStopParams]):
     def verify(self, params: UnitStopParams, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:  # noqa: ARG002 (contract)
         """See it down and nobody left in its control group, twice."""
         systemd, unit = systemd_of(context), values.text(prior, "unit")
-        wait_until(lambda: look_at(systemd, unit).down, DOWN_WITHIN_S, 0.1, context)
+        wait_until(lambda: _stays(look_at(systemd, unit)), DOWN_WITHIN_S, 0.1, context)
         for pause_s in (0.0, INTERVAL_S):
             context.clock.sleep(pause_s)
             state = look_at(systemd, unit)
@@ -98,3 +98,8 @@ class UnitStop(Fault[UnitStopParams]):
     @staticmethod
     def _life(params: UnitStopParams, prior: JsonMapping, context: Context) -> Life:
         return Life(Before.from_json(prior), params.back_within_s, systemd_of(context), context)
+
+
+def _stays(state: UnitState) -> bool:
+    """Tell whether it is down, or up with nothing under way that would change it."""
+    return state.down or (state.active and not state.has_job)
