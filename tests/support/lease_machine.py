@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may happen to leases in any order, and what must hold whatever did.
+
+The machine knows what a person wrote last into each file and which value each lease would write, so it can tell by the
+file alone whether a fault is in force, was put back, or a person's change was lost.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chaosgpu.agent.folder import LeaseFolder
+from chaosgpu.agent.home import Home
+from chaosgpu.agent.record import ENDED, LIVE, State
+from chaosgpu.agent.store import SLOT_BYTES
+from chaosgpu.agent.values import JsonObject
+from support.lease_world import World
+
+__all__ = ["LeaseMachine"]
+
+USERS, RUNS, FILES = ("ann", "bob"), ("r1", "r2"), ("x", "y")
+NEXT = {
+    "reserved": {"armed", "reverting"},
+    "armed": {"active", "reverting"},
+    "active": {"reverting"},
+    "reverting": {"clean", "stuck"},
+    "stuck": {"reverting"},
+    "clean": set[str](),
+    "tombstone": set[str](),
+}
+BREAKS = ("", "", "", "", "undo:fail", "undo:lie", "verify:unverified", "inject:fail")
+# An apply has some forty calls that change something, an undo some twelve.
+DEATHS = st.one_of(st.just(0), st.integers(1, 45))
+
+
+@dataclass
+class Known:
+    """What the machine knows of one lease, whatever the record says."""
+
+    file: str = ""
+    value: str = ""
+    cause: Path | None = None  # its undo fails or lies as long as this is not there
+    damaged: bool = False  # one byte of its record is not as written
+    fell_back: bool = False  # its newest state is damaged, and the one before counts
+    ended: bool = False
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Two users, two runs, two files, and as many lease ids as are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="leases-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108 (syncs cost nothing there)
+        self.world = World(self.folder)
+        self.known: dict[tuple[str, str], Known] = {}
+        self.states: dict[tuple[str, str], tuple[int, State | None]] = {}
+        self.legit: dict[str, str] = {}
+        self.values = 0
+        self.cut_for = 0  # so many more events
+        self.halted = False
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    @initialize(user=st.sampled_from(USERS), breaks=st.sampled_from(BREAKS), dies_at=DEATHS)
+    def begin(self, user: str, breaks: str, dies_at: int) -> None:
+        for file in FILES:
+            self.write(file, f"well {file}")
+        self.arm_one(user=user, again=False, file="x", run="r1", ttl_s=20, breaks=breaks, dies_at=dies_at)
+
+    # ---- what may happen
+
+    @precondition(lambda self: not self.cut_for)
+    @rule(
+        user=st.sampled_from(USERS),
+        again=st.sampled_from((False, False, False, True)),
+        file=st.sampled_from(FILES),
+        run=st.sampled_from(RUNS),
+        ttl_s=st.sampled_from((5, 20)),
+        breaks=st.sampled_from(BREAKS),
+        dies_at=DEATHS,
+    )
+    def arm(self, *, user: str, again: bool, file: str, run: str, ttl_s: int, breaks: str, dies_at: int) -> None:
+        self.arm_one(user=user, again=again, file=file, run=run, ttl_s=ttl_s, breaks=breaks, dies_at=dies_at)
+
+    @precondition(lambda self: not self.cut_for)
+    @rule(user=st.sampled_from(USERS), file=st.sampled_from(FILES))
+    def arm_well(self, user: str, file: str) -> None:
+        self.arm_one(user=user, again=False, file=file, run="r1", ttl_s=20, breaks="", dies_at=0)
+
+    def arm_one(self, *, user: str, again: bool, file: str, run: str, ttl_s: int, breaks: str, dies_at: int) -> None:
+        self.values += 1
+        mine = [lease for owner, lease in self.known if owner == user]
+        lease = mine[self.values % len(mine)] if again and mine else f"l{self.values}"
+        value, cause = f"broken {self.values}", self.folder / f"mended {self.values}"
+        params: JsonObject = {"path": str(self.folder / file), "value": value}
+        if breaks:
+            params.update(breaks=breaks, until=str(cause))
+        before, was = self.read(file), self.state(user, lease)
+        order: JsonObject = {"lease": lease, "fault": "test.file.set", "params": params, "run": run}
+        answer = self.world.ask(user, "apply", dies_at, **order, ttl_s=ttl_s, max_duration_s=60)
+        state = self.state(user, lease)
+        if was is not None:
+            assert "error" in answer or "died" in answer, "an id that is used up was applied again"
+            assert self.read(file) != value
+        elif state is not None:
+            self.known[user, lease] = Known(file, value, cause if breaks.startswith("undo") else None)
+        if self.halted:
+            assert self.read(file) != value, "a fault was put in on a halted host"
+        if answer.get("state") == "active":
+            assert self.read(file) == value, "active, and nothing is broken"
+            assert self.kept(user, lease), "active, and nobody would end it"
+        if "error" in answer and self.read(file) == value:
+            assert state is not None
+            assert state.state == "stuck", "an apply that was refused left its fault"
+        if self.read(file) not in (value, before):
+            assert self.read(file) == self.legit[file]  # it ended another one first
+
+    @precondition(lambda self: not self.cut_for)
+    @rule(which=st.integers(0, 7), ttl_s=st.sampled_from((5, 40)))
+    def renew(self, which: int, ttl_s: int) -> None:
+        user, lease = self.one(which)
+        before = self.state(user, lease)
+        over = before is None or before.state != "active" or self.over(before)
+        [line] = self.lines(self.world.ask(user, "renew", leases=[lease], ttl_s=ttl_s))
+        after = self.state(user, lease)
+        if over and before is not None:
+            assert after is not None
+            assert (after.state, after.deadline_s) == (before.state, before.deadline_s), (
+                "renew revived one that is over"
+            )
+            assert line["expires_in_s"] == 0.0
+        elif after is not None and before is not None:
+            assert min(after.deadline_s, after.end_s) <= before.end_s, "renew went beyond the hard end"
+
+    @rule(ttl_s=st.sampled_from((5, 40)))
+    def come_back_too_late(self, ttl_s: int) -> None:
+        """Whoever would have ended them is dead, the deadlines pass, and only then a renewal comes."""
+        self.world.keepers.alive.clear()
+        self.world.pass_time(41)
+        for which in range(len(self.known)):
+            self.renew(which, ttl_s)
+
+    @precondition(lambda self: not self.cut_for)
+    @rule(which=st.integers(0, 7), dies_at=DEATHS)
+    def undo(self, which: int, dies_at: int) -> None:
+        user, lease = self.one(which)
+        first = self.world.ask(user, "undo", dies_at, lease=lease)
+        self.known.setdefault((user, lease), Known())
+        if "leases" not in first or self.lines(first)[0]["state"] not in ENDED:
+            return
+        after = [self.read(file) for file in FILES]
+        again = self.world.ask(user, "undo", lease=lease)
+        assert again == first, "undo twice is not undo once"
+        assert [self.read(file) for file in FILES] == after
+
+    @rule(seconds=st.sampled_from((1, 6, 30, 90)))
+    def wait(self, seconds: int) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(user=st.sampled_from(USERS), dies_at=DEATHS)
+    def sweep_and_die(self, user: str, dies_at: int) -> None:
+        self.world.ask(user, "sweep", dies_at)
+
+    @rule()
+    def sweep(self) -> None:
+        """After it nothing of ours is left of whatever is over, except where we had to give up and said so."""
+        for user in USERS:
+            self.lines(self.world.ask(user, "sweep"))
+        for (user, lease), known in self.known.items():
+            state = self.state(user, lease)
+            if state is None:
+                continue
+            if state.state in ("reserved", *LIVE):
+                assert not self.over(state), "a lease that is over outlived a sweep"
+                assert state.state == "active", "an apply that died outlived a sweep"
+                assert self.kept(user, lease), "a sweep left a lease that nobody would end"
+            elif state.state == "stuck":
+                assert known.damaged or known.cause or known.fell_back, f"stuck without a cause: {state.reason}"
+            else:
+                assert state.state in ENDED
+
+    @rule()
+    def tend_at_boot(self) -> None:
+        self.world.reboot(keeps_boot_id=True)
+        self.sweep()
+
+    @rule(keeps_boot_id=st.booleans())
+    def reboot(self, keeps_boot_id: bool) -> None:
+        self.world.reboot(keeps_boot_id=keeps_boot_id)
+
+    @rule()
+    def kill_keepers(self) -> None:
+        self.world.keepers.alive.clear()
+
+    @rule(events=st.integers(1, 4))
+    def partition(self, events: int) -> None:
+        self.cut_for = events + 1
+
+    @precondition(lambda self: self.cut_for > 0)
+    @rule()
+    def heal(self) -> None:
+        self.cut_for = 0
+
+    @rule(user=st.sampled_from(USERS), by_file=st.booleans(), stays=st.sampled_from((False, False, True)))
+    def halt(self, user: str, by_file: bool, stays: bool) -> None:
+        if by_file:
+            (self.folder / "HALT").write_text("")
+            self.halted = True
+            self.sweep()
+        else:
+            self.lines(self.world.ask(user, "halt", by="me", reason="pager"))
+        if not stays:
+            self.resume()
+
+    @rule()
+    def resume(self) -> None:
+        for user in USERS:
+            assert "was" in self.world.ask(user, "resume", by="me", reason="settled")
+        self.halted = False
+
+    @rule(file=st.sampled_from(FILES))
+    def a_person_changes(self, file: str) -> None:
+        self.values += 1
+        self.write(file, f"a person's {self.values}")
+
+    @precondition(lambda self: bool(self.known))
+    @rule(which=st.integers(0, 7))
+    def mend_the_cause(self, which: int) -> None:
+        user, lease = self.one(which % len(self.known))
+        known = self.known[user, lease]
+        if known.cause is not None:
+            known.cause.write_text("")
+            known.cause = None
+            self.world.ask(user, "undo", lease=lease)
+
+    @precondition(lambda self: bool(self.known))
+    @rule(
+        which=st.integers(0, 7),
+        part=st.sampled_from(("undo", "undo", "undo", "state", "state", "both")),
+        place=st.floats(0, 1, exclude_max=True),
+        flip=st.sampled_from((0, 1, 2, 4, 8, 16, 32, 128)),
+        look=st.booleans(),
+    )
+    def damage(self, *, which: int, part: str, place: float, flip: int, look: bool) -> None:
+        """Change one byte of the undo record or of the newest state, or (`flip` 0) cut it off; or wipe both states."""
+        user, lease = self.one(which % len(self.known))
+        known = self.known[user, lease]
+        path = Path(self.folder / user / "leases" / lease / ("undo" if part == "undo" else "state"))
+        if not path.exists() or known.damaged or known.fell_back:
+            return
+        raw = bytearray(path.read_bytes())
+        ended = self.state(user, lease)
+        assert ended is not None
+        self.world.changes += 1
+        if part == "undo":
+            known.damaged = ended.state not in ENDED
+            at = int(place * len(raw))
+        elif part == "both":
+            known.damaged = True
+            path.write_bytes(b"\xff" * len(raw))
+            return
+        else:
+            start, length = newest_slot(raw)
+            known.fell_back = True
+            at = start + int(place * length)
+        if flip:
+            raw[at] ^= flip
+            path.write_bytes(raw)
+        elif part == "undo":
+            path.write_bytes(raw[:at])
+        else:
+            path.write_bytes(raw[:at] + b"\0" * (len(raw) - at))
+        if look and known.damaged:
+            self.look_at_the_damaged()
+
+    @precondition(lambda self: any(known.damaged for known in self.known.values()))
+    @rule()
+    def look_at_the_damaged(self) -> None:
+        """Never executed, whoever asks; shown by `list` with what to do by hand, and its claims stay."""
+        before = [self.read(file) for file in FILES]
+        for (user, lease), known in self.known.items():
+            if not known.damaged:
+                continue
+            [line] = self.lines(self.world.ask(user, "undo", lease=lease))
+            assert line["state"] == "stuck", "a damaged record was executed"
+            [shown] = [one for one in self.lines(self.world.ask(user, "list")) if one["lease"] == lease]
+            assert "By hand" in str(shown["reason"])
+            if self.read(known.file or FILES[0]) == known.value:
+                assert self.claimed(user, lease, known.file), "a damaged lease lost its claim"
+        assert [self.read(file) for file in FILES] == before
+
+    # ---- what must hold
+
+    @invariant()
+    def what_is_there_is_a_persons_or_an_open_leases(self) -> None:
+        for file, legit in self.legit.items():
+            found = self.read(file)
+            if found == legit:
+                continue
+            owners = [key for key, known in self.known.items() if known.value == found and known.file == file]
+            assert owners, f"{file} holds {found}, and a person wrote {legit}"
+            user, lease = owners[0]
+            state = self.state(user, lease)
+            assert state is not None
+            assert state.state not in ENDED, f"lease {lease} has ended and its fault is in force"
+            assert state.state != "reserved", "the fault was there before its undo was armed"
+            assert self.claimed(user, lease, file), "a fault is in force and its claim is not held"
+
+    @invariant()
+    def time_heals(self) -> None:
+        self.cut_for = max(0, self.cut_for - 1)
+
+    @invariant()
+    def at_most_one_lease_works_on_a_file(self) -> None:
+        for file in FILES:
+            path = f"file:{self.folder / file}"
+            at_it = [key for key in self.known if (s := self.state(*key)) and s.state in LIVE and path in s.claims]
+            sound = [key for key in at_it if not self.known[key].fell_back]
+            assert len(sound) <= 1, f"{file} is held by {sound}"
+
+    @invariant()
+    def a_lease_that_has_ended_stays_so(self) -> None:
+        for key, known in self.known.items():
+            state = self.state(*key)
+            has = state is not None and state.state in ENDED
+            assert has or not known.ended or known.damaged or known.fell_back, f"{key} was revived"
+            known.ended = has and not known.fell_back
+
+    @invariant()
+    def the_history_explains_the_state(self) -> None:
+        for key, known in self.known.items():
+            state = self.state(*key)
+            if state is None or known.damaged or known.fell_back:
+                continue
+            states = [str(line["state"]) for line in state.history]
+            assert states[-1] == state.state
+            assert states[0] in ("reserved", "tombstone")
+            if len(states) < 16:  # longer ones have lost their middle
+                assert all(after in NEXT[before] for before, after in pairwise(states)), states
+            if state.state in ("clean", "reverting", "stuck"):
+                assert state.ended_by, "nobody ended it"
+
+    # ---- how it looks
+
+    def read(self, file: str) -> str:
+        return (self.folder / file).read_text()
+
+    def write(self, file: str, text: str) -> None:
+        (self.folder / file).write_text(text)
+        self.legit[file] = text
+
+    def one(self, which: int) -> tuple[str, str]:
+        """Return the newest leases oftener than the old ones, or one that nobody knows."""
+        newest = list(reversed(self.known))
+        return newest[which] if which < len(newest) else (USERS[which % 2], f"unknown{which}")
+
+    def state(self, user: str, lease: str) -> State | None:
+        seen = self.states.get((user, lease))
+        if seen is None or seen[0] != self.world.changes:
+            folder = LeaseFolder(Home(str(self.folder / user), limited=True), lease, self.world.clock)
+            seen = self.states[user, lease] = (self.world.changes, folder.seen())
+        return seen[1]
+
+    def over(self, state: State) -> bool:
+        halted = self.halted or any((self.folder / user / "HALT").exists() for user in USERS)
+        return halted or state.over(self.world.boot, self.world.clock.boottime_s())
+
+    def kept(self, user: str, lease: str) -> bool:
+        return f"{self.folder / user}/leases/{lease}" in self.world.keepers.alive
+
+    def claimed(self, user: str, lease: str, file: str) -> bool:
+        path = Path(self.world.host(user).claims.path(f"file:{self.folder / file}"))
+        return path.exists() and f'"lease": "{lease}", "home": "{self.folder / user}"' in path.read_text()
+
+    @staticmethod
+    def lines(answer: JsonObject) -> list[JsonObject]:
+        found = answer.get("leases")
+        assert isinstance(found, list), answer
+        return [line for line in found if isinstance(line, dict)]
+
+
+def newest_slot(raw: bytes | bytearray) -> tuple[int, int]:
+    """Return where the newest state is written, and how long it is."""
+    heads = []
+    for start in (0, SLOT_BYTES):
+        head, _, body = bytes(raw[start : start + SLOT_BYTES]).partition(b"\n")
+        if body:
+            heads.append((int(head.split(b" ")[2]), start, len(head) + 1 + len(body.rstrip(b"\0"))))
+    _, start, length = max(heads)
+    return start, length
