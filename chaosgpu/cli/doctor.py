@@ -86,7 +86,7 @@ def _write(host: str, checks: Sequence[_Check]) -> None:
     for title, rows in sorted((pair for pair in groups if pair[1]), key=lambda pair: _WORST[pair[1][0].ok]):
         table = Table(title=title, title_justify="left", title_style="bold", show_header=False, show_edge=False)
         table.add_column(no_wrap=True)
-        table.add_column(overflow="fold", min_width=18, max_width=30)
+        table.add_column(overflow="fold", min_width=18, max_width=46)
         table.add_column(overflow="fold")
         for row in _together(rows):
             hand = f"\n[cyan]by hand: {escape(row.by_hand)}[/]" if row.by_hand else ""
