@@ -65,12 +65,12 @@ for _ in range(int(sys.argv[2])):
     main(["read"], io.BytesIO(b'{"protocol": 1, "reading": "residue", "params": {}}'), out)
     print(out.getvalue().decode().strip(), flush=True)
 """
-_IN_SERIES = 10
+_IN_SERIES = 4
 
 
 def series(host: Host, count: int) -> list[dict[str, Any]]:
     """Take so many readings in a row."""
-    said = host.run(["python3", "-c", _SERIES, AGENT, str(count)], timeout_s=120, check=True)
+    said = host.run(["python3", "-c", _SERIES, AGENT, str(count)], timeout_s=60.0 * count, check=True)
     answers = [json.loads(line) for line in said.stdout.splitlines()]
     if len(answers) != count or not all("values" in answer for answer in answers):
         raise RuntimeError(f"{host.name} gave no readings: {said.stdout[-300:]} {said.stderr[-300:]}")
