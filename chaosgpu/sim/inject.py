@@ -9,6 +9,7 @@ from chaosgpu.sim.native import Native
 __all__ = ["INJECTIONS"]
 
 _RECOVERY_ACTION_EVENT = 0x8000
+_IGNORED = 0xFFFF  # IGNORED in src/layout.h
 
 
 def _xid(native: Native, gpu: int, *, xid: int, pid: int = 0, process: str = "") -> None:
@@ -41,6 +42,10 @@ def _return(native: Native, gpu: int, *, function: str, code: int) -> None:
     native.function(gpu, function, "return", code)
 
 
+def _ignore(native: Native, gpu: int, *, function: str) -> None:
+    native.function(gpu, function, "return", _IGNORED)
+
+
 def _driver_unloaded(native: Native, _gpu: int) -> None:
     native.set(-1, "driver_loaded", "0")
 
@@ -63,6 +68,7 @@ INJECTIONS: Mapping[str, Callable[..., None]] = {
     "recovery_action": _recovery_action,
     "hang": _hang,
     "return": _return,
+    "ignore": _ignore,
     "driver_unloaded": _driver_unloaded,
     "driver_loaded": _driver_loaded,
     "version_mismatch": _version_mismatch,

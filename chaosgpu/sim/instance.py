@@ -84,7 +84,8 @@ class Instance:
         `xid` (gpu, `xid`, `pid`, `process`); `lost` (gpu): Xid 79 and every call fails; `reset` (gpu): all is well
         again and pending modes count; `event` (gpu, `kind`, `data`); `recovery_action` (gpu, `action`): field 230 and
         its event; `hang` (`function`, `hang_s`; 0 ends it); `return` (`function`, `code`; with a gpu, only there);
-        `driver_unloaded`; `driver_loaded`; `version_mismatch` (`version`).
+        `ignore` (`function`): it says yes and does nothing, for setters; `driver_unloaded`; `driver_loaded`;
+        `version_mismatch` (`version`).
         A function is named as in C, or `*` for all.
         """
         injection = INJECTIONS.get(what)

@@ -68,7 +68,7 @@ void cuda_wait(int gpu);
     do {                                                                                                         \
         int refused_ = cuda_enter(FN_##name);                                                                    \
         if (refused_ != CUDA_SUCCESS)                                                                            \
-            return refused_;                                                                                     \
+            return refused_ == IGNORED ? CUDA_SUCCESS : refused_;                                                \
     } while (0)
 
 #define CUDA_ENTER_CONTEXT(name)                                                                                 \
@@ -76,7 +76,7 @@ void cuda_wait(int gpu);
     do {                                                                                                         \
         int refused_ = cuda_enter_context(FN_##name, &context);                                                  \
         if (refused_ != CUDA_SUCCESS)                                                                            \
-            return refused_;                                                                                     \
+            return refused_ == IGNORED ? CUDA_SUCCESS : refused_;                                                \
     } while (0)
 
 #define NEED(condition, code)                                                                                    \

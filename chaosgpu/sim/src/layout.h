@@ -19,6 +19,7 @@
 #define MAX_LINKS 18
 #define MAX_MEMORY_LIMITS 8
 #define MIB (1024ULL * 1024ULL)
+#define IGNORED 0xFFFF /* as a forced return code: the call says that it succeeded and does nothing */
 #define GRANULE (2 * MIB) /* device memory is handed out in blocks of 2 MiB */
 
 /* Byte ranges of the file that serve as kernel locks; they lie behind the data. */

@@ -66,7 +66,7 @@ int nvml_text(const char *text, char *into, unsigned size);
     do {                                                                                                         \
         int refused_ = nvml_enter_system(FN_##name);                                                             \
         if (refused_ != NVML_SUCCESS)                                                                            \
-            return refused_;                                                                                     \
+            return refused_ == IGNORED ? NVML_SUCCESS : refused_;                                                \
     } while (0)
 
 #define ENTER(name)                                                                                              \
@@ -74,7 +74,7 @@ int nvml_text(const char *text, char *into, unsigned size);
     do {                                                                                                         \
         int refused_ = nvml_enter(FN_##name, device, &gpu);                                                      \
         if (refused_ != NVML_SUCCESS)                                                                            \
-            return refused_;                                                                                     \
+            return refused_ == IGNORED ? NVML_SUCCESS : refused_;                                                \
     } while (0)
 
 #define NEED(condition, code)                                                                                    \

@@ -21,7 +21,7 @@ static int find(enum function function, const struct nvml_pci_info *pci, struct 
     do {                                                                                                         \
         int refused_ = find(FN_##name, pci, &gpu);                                                               \
         if (refused_ != NVML_SUCCESS)                                                                            \
-            return refused_;                                                                                     \
+            return refused_ == IGNORED ? NVML_SUCCESS : refused_;                                                \
     } while (0)
 
 EXPORT int nvmlDeviceModifyDrainState(struct nvml_pci_info *pci, int drain)

@@ -116,6 +116,18 @@ def test_an_older_driver_lacks_a_function(make: Any, start: Any) -> None:
     assert new(ask) > 0
 
 
+def test_a_call_that_is_ignored_says_yes_and_does_nothing(make: Any, start: Any) -> None:
+    gpus = make(simulated_root=True)
+    client = start(gpus)
+    before = client("nvml.nvmlDeviceGetPowerManagementLimit(device())")
+    gpus.inject("ignore", 0, function="nvmlDeviceSetPowerManagementLimit")
+    client("nvml.nvmlDeviceSetPowerManagementLimit(device(), 300000)")
+    assert client("nvml.nvmlDeviceGetPowerManagementLimit(device())") == before
+    gpus.inject("return", 0, function="nvmlDeviceSetPowerManagementLimit", code=0)
+    client("nvml.nvmlDeviceSetPowerManagementLimit(device(), 300000)")
+    assert client("nvml.nvmlDeviceGetPowerManagementLimit(device())") == 300000
+
+
 def test_a_call_that_hangs_hangs_until_it_is_let_go(make: Any, start: Any) -> None:
     gpus = make()
     stuck, well = start(gpus), start(gpus)
