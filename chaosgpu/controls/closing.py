@@ -12,7 +12,7 @@ from chaosgpu.errors import ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.ask import ask
 from chaosgpu.fleet.redaction import forget, redact
 from chaosgpu.fleet.targets import LOCAL
-from chaosgpu.fleet.values import objects, text
+from chaosgpu.fleet.values import JsonObject, objects, optional_text, text
 from chaosgpu.lease.directory import plain, write_json
 from chaosgpu.lease.run import Run, deactivate
 from chaosgpu.lease.undo import undo_run
@@ -24,7 +24,7 @@ logger = logging.getLogger("chaostoolkit")
 
 _UNDO_S = 60.0
 _ASK_S = 30.0
-_TRIES = 2
+_TRIES = 3
 _ENDED = frozenset({"clean", "tombstone"})
 # The only statuses that Chaos Toolkit knows; anything but "completed" makes it exit with 1.
 _NOT_GREEN = "failed"
@@ -94,17 +94,29 @@ def _sweep(run: Run) -> str | None:
         try:
             if run.book.open():
                 undo_run(run, LOCAL, _UNDO_S, "sweep")
-            held = objects(ask(LOCAL, "list", {"run": run.id}, _ASK_S), "leases")
-            if any(text(lease, "state") not in _ENDED for lease in held):
+            said = objects(ask(LOCAL, "list", {"run": run.id}, _ASK_S), "leases")
+            _cross_check(run, said)
+            held = [text(lease, "lease") for lease in said if text(lease, "state") not in _ENDED]
+            # What an undo was answered is not the state: only the host's own list, asked again, is.
+            failed = f"the host still holds {', '.join(held)} after the undo was answered" if held else None
+            if held:
                 undo_run(run, LOCAL, _UNDO_S, "sweep")
-            failed = None
         except ChaosGpuError as error:
             failed = str(error)
             logger.error("The last sweep of this run failed: %s", error)  # noqa: TRY400 (a sentence for operators)
             continue
-        if not run.book.open():
+        if failed is None and not run.book.open():
             break
     return failed
+
+
+def _cross_check(run: Run, held: list[JsonObject]) -> None:
+    """Compare with what the undo was answered: an answer that the host's own record does not bear out was none."""
+    for said in held:
+        lease, ended_by = run.book.get(text(said, "lease")), optional_text(said, "ended_by")
+        if lease is not None and lease.state == "clean" and ended_by != lease.ended_by:
+            told = f"the undo was answered as ended by {lease.ended_by}, but the host's record says {ended_by}"
+            run.book.change(lease.lease, unverified=True, reason=told)
 
 
 def _after(session: Session, run: Run) -> None:

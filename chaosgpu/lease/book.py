@@ -31,6 +31,8 @@ class Lease:
     was_active: bool = False
     # Why it left `active` before its undo was due: the deadline, a halt, a dead holder, or not verified again.
     ended_early: str | None = None
+    # Who ended it, as the host said when it was undone.
+    ended_by: str | None = None
     # The experiment has judged what it wanted to: from here on its end spoils nothing.
     judged: bool = False
     # How often it was renewed, how often when that was last written down, and when that was.

@@ -96,6 +96,7 @@ def _after(said: JsonObject, before: Lease) -> Lease:
         state="clean",
         restored=whole_object(said, "restored"),
         reason=reason,
+        ended_by=ended_by,
         ended_early=before.ended_early or early,
         unverified=before.unverified or ended_by == "unverified",
     )

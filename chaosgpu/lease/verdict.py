@@ -95,7 +95,7 @@ def _unsafe(happened: Happened) -> list[str]:
         for lease in open_leases
     ]
     if happened.sweep_failed and any(lease.was_active or lease.open for lease in happened.leases):
-        reasons.append(f"the host could not say at the end what is still in force: {happened.sweep_failed}")
+        reasons.append(f"the last sweep did not show that nothing is in force: {happened.sweep_failed}")
     reasons += happened.left_behind
     left = (*happened.failed_rollbacks, *happened.unplayed_rollbacks)
     return reasons + [f"the rollback {sentence}: what it restores may not be restored" for sentence in left]

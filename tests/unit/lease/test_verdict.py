@@ -47,7 +47,11 @@ GOOD = Happened(leases=(CLEAN,), held_before=True, held_after=True)
         (replace(GOOD, leases=(replace(CLEAN, state="active"),)), Verdict.UNSAFE, "was not restored"),
         (replace(GOOD, leases=(replace(CLEAN, state="reserved"),)), Verdict.UNSAFE, "was not restored"),
         (replace(GOOD, leases=(replace(CLEAN, state="unknown"),)), Verdict.UNSAFE, "was not restored"),
-        (replace(GOOD, sweep_failed="no answer"), Verdict.UNSAFE, "could not say at the end"),
+        (
+            replace(GOOD, sweep_failed="no answer"),
+            Verdict.UNSAFE,
+            "the last sweep did not show that nothing is in force: no answer",
+        ),
         (replace(GOOD, leases=(), sweep_failed="no answer"), Verdict.INCONCLUSIVE, "could not be asked"),
         (replace(GOOD, failed_rollbacks=("'load' failed (x)",)), Verdict.UNSAFE, "'load' failed"),
         (replace(GOOD, unplayed_rollbacks=("'load' was not played",)), Verdict.UNSAFE, "'load' was not played"),
