@@ -12,6 +12,7 @@ from typing import Any
 
 import guards
 import latency
+import lies
 import losses
 import residue
 import safety_runs
@@ -40,6 +41,7 @@ def main() -> int:
             *figures(lines),
             *residue.figures(),
             *guards.figures(),
+            *lies.figures(),
             *latency.figures(),
             *losses.figures(),
             *soak.figures(),
