@@ -12,6 +12,7 @@ from chaosgpu.agent.systemd import Systemd
 __all__ = ["UnitState", "group_folder", "host_is_starting", "look_at", "members", "pending_edits", "start_is_queued"]
 
 CGROUPS = "/sys/fs/cgroup"
+EVERY_UNIT_WITHIN_S = 20.0  # hundreds of units on a busy host
 _PROPERTIES = (
     "Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "InvocationID", "NRestarts", "Restart",
     "ControlGroup", "DropInPaths", "UnitFileState", "FreezerState", "CanFreeze", "CanStart", "CanStop", "WatchdogUSec",
@@ -136,6 +137,6 @@ def start_is_queued(systemd: Systemd, unit: str) -> bool:
 
 def pending_edits(systemd: Systemd) -> List[str]:
     """Return the units whose files somebody has changed without a daemon-reload: ours would put that in force."""
-    shown = systemd.ask("show", "--property=Id,NeedDaemonReload", "*").split("\n\n")
+    shown = systemd.ask("show", "--property=Id,NeedDaemonReload", "*", within_s=EVERY_UNIT_WITHIN_S).split("\n\n")
     blocks = (dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown)
     return sorted(block.get("Id", "?") for block in blocks if block.get("NeedDaemonReload") == "yes")
