@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -83,26 +84,31 @@ def _idle(host: Host, draw: random.Random) -> Iterator[None]:  # noqa: ARG001 (t
 
 
 @contextmanager
+def _started(connections: "list[subprocess.Popen[bytes]]") -> Iterator[None]:
+    """Keep these connections open, and cut them at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        for connection in connections:
+            with connection:  # it closes its pipes and is waited for
+                connection.kill()
+
+
+@contextmanager
 def _logins(host: Host, draw: random.Random) -> Iterator[None]:
     """Two operators are logged in, one of them with a job in the background."""
-    sessions = [host.start(["sleep", "60"], user=user) for user in ("ops", "root")]
-    host.run(["sh", "-c", f"nohup sleep {draw.randint(3, 9)} >/dev/null 2>&1 &"])
-    yield
-    for session in sessions:
-        session.kill()
-        session.wait()
+    with _started([host.start(["sleep", "60"], user=user) for user in ("ops", "root")]):
+        host.run(["sh", "-c", f"nohup sleep {draw.randint(3, 9)} >/dev/null 2>&1 &"])
+        yield
 
 
 @contextmanager
 def _load(host: Host, draw: random.Random) -> Iterator[None]:
     """Both processors are busy, and files are written and removed."""
-    busy = [host.start(["timeout", "20", "sha256sum", "/dev/zero"]) for _ in range(draw.randint(1, 2))]
-    host.run(["sh", "-c", "head -c 20000000 /dev/urandom > /var/data && gzip -c /var/data > /dev/null"])
-    yield
-    host.run(["rm", "-f", "/var/data"])
-    for job in busy:
-        job.kill()
-        job.wait()
+    with _started([host.start(["timeout", "20", "sha256sum", "/dev/zero"]) for _ in range(draw.randint(1, 2))]):
+        host.run(["sh", "-c", "head -c 20000000 /dev/urandom > /var/data && gzip -c /var/data > /dev/null"])
+        yield
+        host.run(["rm", "-f", "/var/data"])
 
 
 @contextmanager
