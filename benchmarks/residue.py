@@ -10,14 +10,13 @@ import argparse
 import hashlib
 import json
 import random
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from figures import Figure, at_least, at_most, exactly, not_measured
 
@@ -28,6 +27,9 @@ from bench.files import AGENT  # noqa: E402 (beside this file, wherever the tree
 from bench.hosts import BENCHES, Bench, Host  # noqa: E402
 from bench.plan import me  # noqa: E402
 from bench.residue_plants import FIRST, PREPARE  # noqa: E402
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 __all__ = ["SCENES", "figures", "read"]
 
@@ -84,7 +86,7 @@ def _idle(host: Host, draw: random.Random) -> Iterator[None]:  # noqa: ARG001 (t
 
 
 @contextmanager
-def _started(connections: "list[subprocess.Popen[bytes]]") -> Iterator[None]:
+def _started(connections: "list[Popen[bytes]]") -> Iterator[None]:
     """Keep these connections open, and cut them at the end, whatever happens."""
     try:
         yield
