@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts mutation clean
 
 bin := .venv/bin
 
@@ -51,6 +51,10 @@ figures-safety:
 figures-hosts:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/latency.py && $(bin)/python benchmarks/losses.py && $(bin)/python benchmarks/soak.py
+
+mutation:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/mutation_runs.py
 
 clean:
 	-$(bin)/chaosgpu lab down

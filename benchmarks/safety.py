@@ -14,6 +14,7 @@ import guards
 import latency
 import lies
 import losses
+import mutation
 import residue
 import safety_runs
 import soak
@@ -42,6 +43,7 @@ def main() -> int:
             *residue.figures(),
             *guards.figures(),
             *lies.figures(),
+            *mutation.figures(),
             *latency.figures(),
             *losses.figures(),
             *soak.figures(),
