@@ -49,7 +49,7 @@ def mend_ours(host: Host, owner: Owner) -> None:
         mend(host, host.folder(owner.lease))
 
 
-def mend(host: Host, folder: LeaseFolder, *, last_try: bool = True) -> Optional[State]:
+def mend(host: Host, folder: LeaseFolder, *, last_try: Optional[bool] = None) -> Optional[State]:
     """End the lease if it is over, bring back its keeper and timer if it has lost one; return how it stands now."""
     state = folder.seen()
     if state is None:

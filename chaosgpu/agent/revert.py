@@ -21,6 +21,8 @@ from chaosgpu.agent.store import Damaged
 
 __all__ = ["revert", "settle"]
 
+_OURS = (OSError, StoreFailed)
+
 
 def revert(
     host: Host,
@@ -28,13 +30,15 @@ def revert(
     ended_by: str,
     reason: Optional[str] = None,
     *,
-    last_try: bool = True,
+    last_try: Optional[bool] = None,
     even_stuck: bool = False,
 ) -> State:
     """Undo a lease that has not ended; return how it stands then.
 
-    A failure makes it stuck, or with `last_try` false leaves it reverting for the next try. One that is stuck is
-    tried again with `even_stuck` only: when a person asks. Raises Refused if another process keeps its lock.
+    A failure makes it stuck, or with `last_try` false leaves it reverting for the next try. None is a verb, which has
+    one try: what this process alone may lack (a descriptor, room on the disk) it leaves to keeper, timer and sweep.
+    One that is stuck is tried again with `even_stuck` only: when a person asks. Raises Refused if another process
+    keeps its lock.
     """
     with folder.lock():
         state: Optional[State] = None
@@ -62,15 +66,17 @@ def settle(host: Host, folder: LeaseFolder, ended: State) -> None:
     folder.tidy()
 
 
-def _revert(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo], last_try: bool) -> State:
+def _revert(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo], last_try: Optional[bool]) -> State:
     host.step("reverting")
     try:
         try:
             restored = _put_back(host, folder, state, undo)
-        except DriverDied:  # somebody killed its process, which says nothing about the driver: ask a new one, once
+        except (DriverDied, *_OURS):  # its process was killed, a call of ours failed: neither says much, try once more
             restored = _put_back(host, folder, state, undo)
     except (AgentError, *FAULT_BROKE) as error:
-        if not last_try and not isinstance(error, DriverHung):
+        if last_try is None and isinstance(error, _OURS):
+            return replace(state, reason=f"{str(error).rstrip('.')}. It is tried again by the host.")
+        if last_try is False and not isinstance(error, DriverHung):
             return state
         return folder.move(state, "stuck", reason=by_hand.about_failure(error))
     state = replace(state, restored=restored.values, left_alone=restored.left_alone)

@@ -78,7 +78,7 @@ def _end(host: Host, lease: str, ended_by: str, reason: Optional[str] = None) ->
     try:
         return revert(host, folder, ended_by, reason, even_stuck=True)
     except AgentError as error:
-        state = folder.seen() or State("stuck")
+        state = _seen(host, lease) or State("stuck")
         return State(state.state, fault=state.fault, run=state.run, reason=str(error), ended_by=state.ended_by)
 
 
@@ -86,10 +86,25 @@ def _known(host: Host, run: Optional[str]) -> List[Tuple[str, State]]:
     """Return the leases of a run with those that have ended, or without a run all that have not."""
     found = []
     for lease in host.home.lease_ids():
-        state = host.folder(lease).seen()
+        state = _seen(host, lease)
         if state is not None and (state.run == run if run is not None else state.state in OPEN):
             found.append((lease, state))
     return found
+
+
+def _seen(host: Host, lease: str) -> Optional[State]:
+    """Return how a lease stands; one that cannot be read is told as stuck, and keeps no other waiting."""
+    try:
+        return host.folder(lease).seen()
+    except AgentError as error:
+        return State("stuck", reason=str(error))
+
+
+def _mended(host: Host, lease: str, seen: State) -> State:
+    try:
+        return mend(host, host.folder(lease)) or seen
+    except AgentError as error:
+        return State("stuck", seen.fault, seen.run, reason=str(error))
 
 
 def _renew(request: JsonMapping, host: Host) -> JsonObject:
@@ -112,7 +127,7 @@ def _list(request: JsonMapping, host: Host) -> JsonObject:
     lines: List[JsonObject] = []
     try:
         for lease, seen in _known(host, values.optional_text(request, "run")):
-            state = mend(host, host.folder(lease)) or seen
+            state = _mended(host, lease, seen)
             again = verifier.verify(lease, state) if verify else Verified()
             lines.append(lease_line(host, lease, state, again))
     finally:
@@ -124,11 +139,10 @@ def _list(request: JsonMapping, host: Host) -> JsonObject:
 def _sweep(_: JsonMapping, host: Host) -> JsonObject:
     lines = []
     for lease in host.home.lease_ids():
-        folder = host.folder(lease)
-        before = folder.seen()
-        state = None if before is None else mend(host, folder)
-        if before is None or state is None:
+        before = _seen(host, lease)
+        if before is None:
             continue
+        state = _mended(host, lease, before)
         if state.state != before.state or state.state == "stuck":
             lines.append(ended_line(lease, state))
     prune(host)

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from crash.crash_agent import look
+from chaosgpu.selfdrill.entry import look
 
 TIMER = "import sys, time; from pathlib import Path; time.sleep(0.5); Path(sys.argv[1]).write_text('well')"
 
@@ -39,6 +39,6 @@ def timer(folder: Path) -> None:
 ORDERS = {"fault-first": (fault, record, timer), "record-first": (record, timer, fault)}
 
 if __name__ == "__main__":
-    look("agent", Path(sys.argv[2]))
+    look("agent", sys.argv[2])
     for step in ORDERS[sys.argv[1]]:
         step(Path(sys.argv[2]))

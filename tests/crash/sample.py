@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A few points of every fault on hosts of their own: what `make test` strikes. The whole is benchmarks/safety.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crash import plan, world
-from crash.points import Outcome, Point, strike
-from crash.strace import again
+from chaosgpu.selfdrill import failing, plan
+from chaosgpu.selfdrill.host import World
+from chaosgpu.selfdrill.points import Outcome, Point, strike
+from chaosgpu.selfdrill.strace import again
+from crash import world
 
 ROOM = Path("/dev/shm")  # noqa: S108 (what is synced to memory is synced fast; a kill -9 loses nothing on either)
 TRIES = 8
@@ -29,10 +32,10 @@ def room() -> Path | None:
     return ROOM if ROOM.is_dir() else None
 
 
-def until_hit(host: world.World, point: Point) -> Outcome:
-    """Strike one point; a kill that misses, since a busy machine took another turn, is planned again."""
+def until_hit(host: World, point: Point) -> Outcome:
+    """Strike one point; one that misses, since a busy machine took another turn, is planned again."""
     for _ in range(TRIES):
-        outcome = strike(host, point)
+        outcome = failing.strike(host, point) if failing.is_failure(point) else strike(host, point)
         if outcome.hit or outcome.residue:
             return outcome
         point = replace(point, call=again(host.folder / "trace", point.call))
@@ -41,20 +44,34 @@ def until_hit(host: world.World, point: Point) -> Outcome:
 
 def strike_share(share: Share) -> list[tuple[Point, Outcome]]:
     """Trace the share's phases, draw points of them with a fixed seed, strike them; end at the first with residue."""
+    with _host(share.fault) as host:
+        found = [
+            point for segment in plan.segments(host, share.phases, share.roles) for point in segment.points(share.fault)
+        ]
+        return _struck(host, plan.spread(found, share.count, seed=3))
+
+
+def strike_failing_share(fault: str, count: int) -> list[tuple[Point, Outcome]]:
+    """Draw calls of all phases and have them fail."""
+    with _host(fault) as host:
+        return _struck(host, failing.planned(host, count))
+
+
+def _struck(host: World, chosen: Sequence[Point]) -> list[tuple[Point, Outcome]]:
+    struck: list[tuple[Point, Outcome]] = []
+    for point in chosen:
+        struck.append((point, until_hit(host, point)))
+        if struck[-1][1].residue:
+            break
+    return struck
+
+
+@contextmanager
+def _host(fault: str) -> Iterator[World]:
     with TemporaryDirectory(dir=room(), ignore_cleanup_errors=True) as folder:
-        host = world.build(Path(folder), share.fault)
+        host = world.build(Path(folder), fault)
         try:
-            found = [
-                point
-                for segment in plan.segments(host, share.phases, share.roles)
-                for point in segment.points(share.fault)
-            ]
-            struck: list[tuple[Point, Outcome]] = []
-            for point in plan.spread(found, share.count, seed=3):
-                struck.append((point, until_hit(host, point)))
-                if struck[-1][1].residue:
-                    break
-            return struck
+            yield host
         finally:
             host.end()
 
@@ -64,5 +81,5 @@ def shares(faults: Sequence[str]) -> list[Share]:
     cut = []
     for fault in faults:
         cut.append(Share(fault, ("apply",), ("agent", "hold", "keep"), 14))
-        cut.append(Share(fault, ("undo alone", "keeper"), ("agent", "keep-revert"), 14))
+        cut.append(Share(fault, ("undo alone", "keeper", "boot"), ("agent", "keep-revert"), 16))
     return cut

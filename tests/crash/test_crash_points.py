@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from crash import oracle, points, sample, strace, world
-from crash.points import BOUND_S, Outcome, Point, strike
+from chaosgpu.selfdrill import oracle, points, strace
+from chaosgpu.selfdrill.host import FILE, LOCK, World
+from chaosgpu.selfdrill.points import BOUND_S, Outcome, Point, strike
+from crash import sample, world
 
-FAULTS = (world.FILE, world.LOCK, "gpu.power.cap", "gpu.memory.fill")
+FAULTS = (FILE, LOCK, "gpu.power.cap", "gpu.memory.fill")
 Struck = dict[str, list[tuple[Point, Outcome]]]
 
 
@@ -31,8 +33,8 @@ def struck() -> Struck:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[world.World]:
-    made = world.build(tmp_path, world.FILE)
+def host(tmp_path: Path) -> Iterator[World]:
+    made = world.build(tmp_path, FILE)
     yield made
     made.end()
 
@@ -55,13 +57,13 @@ def test_many_of_the_kills_came_while_the_fault_was_in_force(struck: Struck) -> 
     assert sum(in_force.values()) >= 10, in_force
 
 
-def test_a_kill_that_never_comes_is_no_hit(host: world.World) -> None:
-    point = Point(world.FILE, "apply", "agent", "process", strace.Call("rename", 999, ""))
+def test_a_kill_that_never_comes_is_no_hit(host: World) -> None:
+    point = Point(FILE, "apply", "agent", "process", strace.Call("rename", 999, ""))
     outcome = strike(host, point)
     assert (outcome.hit, outcome.at, outcome.residue, outcome.in_force) == (False, "", [], True)
 
 
-def test_every_kind_of_residue_is_seen(host: world.World) -> None:
+def test_every_kind_of_residue_is_seen(host: World) -> None:
     host.renew()
     assert host.residue() == []
     host.ask("apply", {**host.order(), "ttl_s": 50})
@@ -78,7 +80,7 @@ def test_every_kind_of_residue_is_seen(host: world.World) -> None:
     assert host.residue() == []
 
 
-def test_a_record_is_read_without_the_agents_own_code(host: world.World) -> None:
+def test_a_record_is_read_without_the_agents_own_code(host: World) -> None:
     host.renew()
     assert oracle.record(host.lease_folder) is None
     host.ask("apply", host.order())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two real faults on files, so that the lease machine is tested without a GPU: a setting, and a holder of a lock."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -13,7 +14,8 @@ from chaosgpu.agent.faults.contract import Context, Fault, Held, HolderPlan, Res
 from chaosgpu.agent.hold import Gate, LeaseView
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-BREAKS: dict[str, AgentError | ValueError] = {
+BREAKS: dict[str, AgentError | ValueError | OSError] = {
+    "full": OSError(errno.ENOSPC, "No space left on device"),
     "fail": DriverFailed("The test's driver says no."),
     "hang": DriverHung("The test's driver did not come back."),
     "mistake": ValueError("a mistake in the fault"),

@@ -24,8 +24,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "stops": frozenset({"errors", "lease", "fleet"}),
     "lint": frozenset({"errors", "stops"}),
     "sim": frozenset({"errors"}),
+    # The crash test starts the agent as a program, and runs what is not struck itself in its own process.
+    "selfdrill": frozenset({"errors", "agent"}),
     "lab": frozenset({"errors", "sim", "triton", "lease", "fleet"}),
-    "cli": frozenset({"errors", "sim", "lab", "lint", "lease", "fleet", "agent", "gpu", "triton", "controls"}),
+    "cli": frozenset(
+        {"selfdrill", "errors", "sim", "lab", "lint", "lease", "fleet", "agent", "gpu", "triton", "controls"}
+    ),
 }
 # Words of the protocol are shared over the process boundary, and nothing that does anything: those for JSON values,
 # and the names and parameters of the host's stop conditions with the check of a tree of them.

@@ -34,4 +34,4 @@ def watch(host: Host, folder: LeaseFolder, next_look_s: Callable[[float], float]
                 continue
         except AgentError as error:  # somebody else is at it, or the disk is broken: look again
             sys.stderr.write(f"{error.kind}: {error}\n")
-        host.clock.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S)) - 1])
+        host.clock.sleep(BACK_OFF_S[max(0, min(tries, len(BACK_OFF_S)) - 1)])

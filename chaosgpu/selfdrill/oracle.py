@@ -4,7 +4,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,49 @@ SLOT_BYTES = 16384
 HARMLESS_FILES = frozenset({"lock", "apply.lock", "keeper.lock", "keeper.log", "holder.log", "holder.json"})
 
 
+class Processes:
+    """Who carries a home in the environment. Most of a machine's processes never will: they are asked once a look."""
+
+    def __init__(self, home: Path) -> None:
+        self._wanted = f"CHAOSGPU_AGENT_HOME={home}".encode()
+        self._foreign: set[str] = set()
+
+    def all(self) -> dict[int, list[str]]:
+        """Return the command line of each, by pid; every process of the machine is asked."""
+        self._foreign = {str(os.getpid())}
+        return self.soon(note=True)
+
+    def soon(self, *, note: bool = False) -> dict[int, list[str]]:
+        """Return the same without those that were somebody else's at the last full look."""
+        found = {}
+        for pid in os.listdir("/proc"):  # noqa: PTH208 (asked often)
+            if not pid.isdigit() or pid in self._foreign:
+                continue
+            raw = _read(f"/proc/{pid}/environ")
+            if raw is not None and self._wanted in raw.split(b"\0"):
+                found[int(pid)] = (_read(f"/proc/{pid}/cmdline") or b"").decode(errors="replace").split("\0")
+            elif note:
+                self._foreign.add(pid)
+        return found
+
+
 def processes(home: Path) -> dict[int, list[str]]:
     """Return the command line of every process that carries the home in its environment, by pid."""
-    wanted = f"CHAOSGPU_AGENT_HOME={home}".encode()
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            environment = (entry / "environ").read_bytes()
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if wanted in environment.split(b"\0"):
-            found[int(entry.name)] = words
-    return found
+    return Processes(home).all()
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (asked often)
+            return file.read()
+    except OSError:
+        return None
 
 
 def verb_of(words: Iterable[str]) -> str:
     """Return the verb of one of our processes, empty where it is none."""
     after = [word for word in words if word]
-    place = next((index for index, word in enumerate(after) if word.endswith("crash_agent.py")), None)
+    place = next((index for index, word in enumerate(after) if word.endswith("selfdrill/entry.py")), None)
     return after[place + 1] if place is not None and place + 1 < len(after) else ""
 
 
@@ -46,7 +68,7 @@ def record(folder: Path) -> dict[str, Any] | None:
     for slot in (raw[:SLOT_BYTES], raw[SLOT_BYTES:]):
         head, _, rest = slot.partition(b"\n")
         words = head.split(b" ")
-        if len(words) == 5 and words[2].isdigit() and words[3].isdigit() and int(words[2]) > newest[0]:
+        if len(words) == 5 and words[2].isdigit() and words[3].isdigit() and int(words[2]) > newest[0]:  # noqa: PLR2004 (the words of a slot's head)
             try:
                 newest = (int(words[2]), json.loads(rest[: int(words[3])]))
             except ValueError:
@@ -64,10 +86,9 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def residue(home: Path, spared: Iterable[int] = ()) -> list[str]:
+def residue(home: Path, alive: Mapping[int, list[str]]) -> list[str]:
     """Name what is left beside the fault itself; records of leases that ended cleanly are meant to stay."""
     left = [f"claim {path.name}" for path in sorted(home.parent.glob("chaosgpu-claim-*"))]
-    alive = {pid: words for pid, words in processes(home).items() if pid not in set(spared)}
     left += [f"process {pid}: {' '.join(words)}" for pid, words in alive.items()]
     left += [f"lock {path}" for path in _locks(home) if is_locked(path)]
     for folder in _leases(home):

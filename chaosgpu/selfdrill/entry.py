@@ -1,66 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real agent as a script that lets itself be traced from a marker call on, in whichever process is asked for.
 
-A file `crash-ROLE.json` beside CHAOSGPU_AGENT_HOME orders it; the first process that has this role takes the file,
+A file `strike-ROLE.json` beside CHAOSGPU_AGENT_HOME orders it; the first process that has this role takes the file,
 starts strace on itself and waits until strace sees it. Every call is counted from there, so Python's own start, with
 its thousand calls, has no part in it. Roles: `agent` (the verb), `agent.2` (its second fork), `agent.2.1` (the first
 fork of that), `hold`, `keep`, `keep-revert` (the keeper when it puts back), `keep.1` (its driver's child).
 """
 
-import ctypes
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Keepers and holders start in /, with nothing else; and the agent beside this file is the one that is meant.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+MARKER = "/chaosgpu-marker"
+WORLD = "CHAOSGPU_SELFDRILL_WORLD"  # "files": the two faults of the drill; else the agent's own
+PATHS = "CHAOSGPU_SELFDRILL_PATHS"  # where pynvml lies: without `site` a start costs a third
+START = (sys.executable, "-B", "-S", os.path.realpath(__file__))
+_SEEN_WITHIN_S = 10.0
+_PR_SET_PTRACER, _ANY = 0x59616D61, -1
 
-from chaosgpu.agent import revert as reverting
+if __name__ == "__main__":
+    # Keepers and holders start in /, with nothing else; and the agent beside this file is the one that is meant.
+    _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120 (pathlib costs 15 ms a start)
+    sys.path[:1] = [_ROOT, *filter(None, os.environ.get(PATHS, "").split(":"))]
+
+from chaosgpu.agent import revert as reverting  # noqa: E402 (after the path)
 
 if TYPE_CHECKING:
     from chaosgpu.agent.main import Parts
 
-MARKER = "/chaosgpu-marker"
-WORLD = "CHAOSGPU_CRASH_WORLD"  # "files": the two faults of tests/support; else the agent's own
-_SEEN_WITHIN_S = 10.0
-_PR_SET_PTRACER, _ANY = 0x59616D61, -1
 
-
-def parts(home: Path, world: str) -> "Parts":
+def parts(home: str, world: str) -> "Parts":
     """Return the agent's parts, with everything machine-wide kept beside its home."""
     from chaosgpu.agent.main import Parts  # noqa: PLC0415 (after `_look_before_reverting`)
 
+    beside = os.path.dirname(home)  # noqa: PTH120 (as above)
     made: dict[str, Any] = {
-        "command": (sys.executable, "-B", str(Path(__file__).resolve())),
-        "claims_directory": str(home.parent),
-        "run_halt": str(home.parent / "run" / "HALT"),
-        "dev_log": str(home.parent / "log"),
+        "command": START,
+        "claims_directory": beside,
+        "run_halt": f"{beside}/run/HALT",
+        "dev_log": f"{beside}/log",
     }
     if world == "files":
-        from support.agent_faults import FAULTS, ROLES  # noqa: PLC0415 (the GPU's faults do without)
+        from chaosgpu.agent.faults.selfdrill import FAULTS, ROLES  # noqa: PLC0415 (the GPU's faults do without)
 
         made |= {"registry": lambda: FAULTS, "roles": lambda: ROLES}
     return Parts(**made)
 
 
-def look(role: str, beside: Path) -> None:
+def look(role: str, beside: str) -> None:
     """Let strace in if it was ordered for this role."""
-    path = beside / f"crash-{role}.json"
+    path = f"{beside}/strike-{role}.json"
     try:
-        order: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        path.unlink()
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (as above)
+            order: dict[str, Any] = json.load(file)
+        os.unlink(path)  # noqa: PTH108 (as above)
     except FileNotFoundError:
         return
     _attach(order["strace"], order["out"])
 
 
 def _attach(command: list[str], out: str) -> None:
-    if Path("/proc/sys/kernel/yama/ptrace_scope").exists():
+    if os.path.exists("/proc/sys/kernel/yama/ptrace_scope"):  # noqa: PTH110 (as above)
+        import ctypes  # noqa: PLC0415 (only needed there)
+
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANY, 0, 0, 0)  # else a child may not trace its parent there
     streams: list[Any] = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1)]
     streams.append((os.POSIX_SPAWN_OPEN, 2, f"{out}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
@@ -79,7 +84,7 @@ def _attach(command: list[str], out: str) -> None:
 class Forks:
     """Names each process that is forked after its place in the family."""
 
-    def __init__(self, role: str, beside: Path) -> None:
+    def __init__(self, role: str, beside: str) -> None:
         self._role, self._beside, self._count = role, beside, 0
         os.register_at_fork(after_in_parent=self._parent, after_in_child=self._child)
 
@@ -91,7 +96,7 @@ class Forks:
         look(self._role, self._beside)
 
 
-def _look_before_reverting(beside: Path) -> None:
+def _look_before_reverting(beside: str) -> None:
     """Make the moment before any revert a marker; to be called before anybody has imported `revert`."""
     revert = reverting.revert
 
@@ -104,8 +109,8 @@ def _look_before_reverting(beside: Path) -> None:
 
 def run(argv: list[str], environment: Mapping[str, str]) -> int:
     """Run one verb, a keeper or a holder."""
-    home = Path(environment["CHAOSGPU_AGENT_HOME"])
-    beside = home.parent
+    home = environment["CHAOSGPU_AGENT_HOME"]
+    beside = os.path.dirname(home)  # noqa: PTH120 (as above)
     role = argv[0] if argv[0] in ("hold", "keep") else "agent"
     if role == "keep":
         _look_before_reverting(beside)

@@ -4,14 +4,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chaosgpu.agent.values import JsonObject
-from crash import oracle, strace
-from crash.strace import Call
-from crash.world import SLOWER_S, TTL_S, World, kill
+from chaosgpu.selfdrill import oracle, strace
+from chaosgpu.selfdrill.host import SLOWER_S, TTL_S, World, kill
+from chaosgpu.selfdrill.strace import Call
 
 BOUND_S = 5.0  # what may pass after the deadline (issue 3)
 _ENDS_WITHIN_S = 30.0
@@ -21,12 +21,13 @@ _OVER_SOON_S = 0.1
 # Phase -> the verb that is struck; the keeper's own revert has none.
 VERBS = {
     "apply": "apply", "renew": "renew", "undo": "undo", "undo alone": "undo", "verify": "list", "sweep": "sweep",
-    "tend": "tend", "halt": "halt",
+    "tend": "tend", "halt": "halt", "boot": "tend",
 }  # fmt: skip
 KEEPER = "keeper"
 PHASES = (*VERBS, KEEPER)
 AFTER = ("sweep", "tend")  # the lease is over; a timer, a boot unit or cron starts `tend`
-ALONE = ("undo alone", *AFTER)  # the keeper was killed before
+BOOT = "boot"  # the host was started anew: what lived has died, and the boot unit starts `tend`
+ALONE = ("undo alone", *AFTER, BOOT)  # the keeper was killed before
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ class Point:
     call: Call
 
     @property
+    def name(self) -> str:
+        """Its name among the points of its fault; the call by its name and its number since the marker."""
+        return f"{self.phase}/{self.role}/{self.dies}/{self.call.name}#{self.call.number}"
+
+    @property
     def key(self) -> str:
-        """Its name in the results; the call by its name and its number since the marker."""
-        return f"{self.fault}/{self.phase}/{self.role}/{self.dies}/{self.call.name}#{self.call.number}"
+        """Its name among all points."""
+        return f"{self.fault}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,14 @@ class Outcome:
     late_s: float = 0.0
     swept: bool = False
     in_force: bool = False  # the fault was there at the moment of the kill: else the point proves little
+    armed: bool = False  # the lease had come to "armed" by then: before it is `arm`, after it `inject`
+
+
+def stage(point: Point, outcome: Outcome) -> str:
+    """Return the phase of a fault's life that a point lies in: an apply arms until it is armed, and then injects."""
+    if point.phase == "apply":
+        return "inject" if outcome.armed else "arm"
+    return point.phase if point.phase in ("renew", "verify", BOOT) else "revert"
 
 
 class NotReadyError(Exception):
@@ -79,8 +93,11 @@ def prepare(world: World, phase: str) -> JsonObject:
     if answer.get("state") != "active":
         raise NotReadyError(f"The host did not take {world.fault} before {phase}: {answer}")
     if phase in ALONE:
-        for pid in world.pids("keep"):
+        for pid in world.pids("keep", *(("hold",) if phase == BOOT else ())):
             kill(pid)
+    if phase == BOOT:
+        world.forget_boot()  # its deadline is far away: only the boot says that it is over
+        return {"protocol": 1}
     # It was long enough to become active on a busy machine; from here on it is as short as a lease can sensibly be.
     ttl_s = _OVER_SOON_S if phase in AFTER else TTL_S
     world.ask("renew", {"protocol": 1, "leases": [world.lease], "ttl_s": ttl_s})
@@ -107,14 +124,28 @@ def _prepare_at_last(world: World, phase: str) -> JsonObject:
     return prepare(world, phase)
 
 
-def trace(world: World, phase: str, role: str) -> list[Call]:
-    """Go through the phase unharmed and return every call that one of its processes made after the marker."""
-    out = world.folder / "trace"
-    request = _prepare_at_last(world, phase)
-    world.plan(role, None, out)
-    _go(world, phase, request)
-    host_acts(world)
-    return strace.calls(out) if out.exists() else []
+def trace(
+    world: World, phase: str, roles: Sequence[str], command: Callable[[Path], list[str]] = strace.counting
+) -> dict[str, list[Call]]:
+    """Go through the phase unharmed and return every call that each of these processes made after its marker."""
+    out = {role: world.folder / f"trace-{role}" for role in roles}
+    for _ in range(_TRIES):
+        request = _prepare_at_last(world, phase)
+        for role in roles:
+            world.plan(role, command(out[role]), out[role])
+        _go(world, phase, request)
+        came = _went_as_meant(world, phase)
+        host_acts(world)
+        if came:  # else the machine was too busy for a lease this short, and the keeper was first
+            break
+    return {role: strace.calls(path) if path.exists() else [] for role, path in out.items()}
+
+
+def _went_as_meant(world: World, phase: str) -> bool:
+    if phase == "apply":
+        return came_to(world, "active")
+    found = oracle.record(world.lease_folder) or {}
+    return phase not in ("undo", "halt") or found.get("ended_by") == phase
 
 
 def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
@@ -125,15 +156,15 @@ def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
     except NotReadyError:
         host_acts(world)
         return Outcome(hit=False)
-    world.plan(point.role, point.call, first)
+    world.plan(point.role, strace.killing(first, point.call), first)
     if then is not None:
-        world.plan("keep-revert", then.by_keeper, second)
+        world.plan("keep-revert", strace.killing(second, then.by_keeper), second)
     _go(world, point.phase, request, point.dies)
-    in_force = world.changed()
+    in_force, armed = world.changed(), came_to(world, "armed")
     found = strace.hit(first, point.call)
     both = found is not None and (then is None or _strike_again(world, then, second))
     at = "" if found is None else found.text[:160]
-    return replace(host_acts(world), hit=both, at=at, in_force=in_force)
+    return replace(host_acts(world), hit=both, at=at, in_force=in_force, armed=armed)
 
 
 def _strike_again(world: World, then: Second, out: Path) -> bool:
@@ -144,7 +175,7 @@ def _strike_again(world: World, then: Second, out: Path) -> bool:
     if out.exists():
         return strace.hit(out, then.by_keeper) is not None
     world.unplan()
-    world.plan("agent", then.by_sweep, out)
+    world.plan("agent", strace.killing(out, then.by_sweep), out)
     world.start("sweep", {"protocol": 1}).communicate(timeout=_ENDS_WITHIN_S)
     return strace.hit(out, then.by_sweep) is not None
 
@@ -176,6 +207,7 @@ def host_acts(world: World) -> Outcome:
     swept, struck_s = False, now_s()
     while True:
         end_s = deadline_s(world) or struck_s
+        alone = not world.pids("keep", *VERBS.values())
         # A look at everything costs 20 ms, so not while the record says that it goes on.
         left = [] if goes_on(world) else world.residue()
         if not left and not goes_on(world):
@@ -183,10 +215,16 @@ def host_acts(world: World) -> Outcome:
             return Outcome(hit=False, litter=oracle.litter(world.home), late_s=round(late_s, 3), swept=swept)
         if now_s() > end_s + BOUND_S:
             return Outcome(hit=False, residue=world.residue(), litter=oracle.litter(world.home), swept=swept)
-        if not swept and not world.pids("keep", *VERBS.values()):
+        if alone and not swept:
             world.ask("sweep", {"protocol": 1})
             swept = True
-        time.sleep(_STEP_S)
+        pause()
+
+
+def came_to(world: World, state: str) -> bool:
+    """Tell whether the lease has ever been in this state."""
+    found = oracle.record(world.lease_folder)
+    return found is not None and any(entry.get("state") == state for entry in found.get("history", ()))
 
 
 def goes_on(world: World) -> bool:
@@ -196,9 +234,13 @@ def goes_on(world: World) -> bool:
 
 
 def deadline_s(world: World) -> float:
-    """Return the deadline in the lease's record; 0 where there is none."""
+    """Return the deadline in the lease's record; 0 where there is none, or none of this boot."""
     found = oracle.record(world.lease_folder)
-    return 0.0 if found is None else min(float(found.get("deadline_s", 0.0)), float(found.get("end_s", 0.0)))
+    return (
+        0.0
+        if found is None or found.get("boot") != world.boot
+        else min(float(found.get("deadline_s", 0.0)), float(found.get("end_s", 0.0)))
+    )
 
 
 def now_s() -> float:
@@ -206,9 +248,14 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def pause() -> None:
+    """Let a moment pass between two looks."""
+    time.sleep(_STEP_S)
+
+
 def wait_until(true: Callable[[], bool], within_s: float) -> bool:
     """Wait until it is true, or the time is over."""
     end_s = time.monotonic() + within_s
     while not true() and time.monotonic() < end_s:
-        time.sleep(_STEP_S)
+        pause()
     return true()

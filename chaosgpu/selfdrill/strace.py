@@ -4,10 +4,12 @@
 import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crash.crash_agent import MARKER
+from chaosgpu.errors import Refused
+from chaosgpu.selfdrill.entry import MARKER
 
 # Closing is left out on purpose: a killed process closes everything, so a kill before it and after it are the same.
 CHANGING = (
@@ -25,7 +27,8 @@ _HARMLESS = {
     "openat": lambda text: not re.search(r"O_(CREAT|TRUNC)", text) or "/dev/null" in text,
     "fcntl": lambda text: not re.search(r"F_(OFD_)?SETLK", text),
     "ioctl": lambda text: re.search(r"\b(TCGETS|FIOCLEX|FIONBIO|TIOCGWINSZ)\b", text) is not None,
-    "flock": lambda text: "LOCK_EX" not in text,  # a look whether somebody has it
+    # A look whether somebody has it, or one of many tries; how many, how busy the machine is decides.
+    "flock": lambda text: "LOCK_EX" not in text or "EAGAIN" in text,
     "kill": lambda text: re.search(r", 0\)", text) is not None,
 }
 
@@ -46,29 +49,47 @@ class Call:
     @property
     def kind(self) -> tuple[str, ...]:
         """Return what it acts on: the names of its files without pids and ids, and how a file is opened or locked."""
-        names = re.findall(r'/([^/<>"]+)[>"]', self.text)
-        return (
-            self.name,
-            *(re.sub(r"[0-9]+", "#", name) for name in names),
-            *re.findall(r"\b(?:O|LOCK)_[A-Z|_]+", self.text),
-        )
+        return (self.name, *_telling(self.text))
+
+    def in_short(self) -> tuple[str, int, str, int]:
+        """Return its fields, of the text only what its kind is made of."""
+        return self.name, self.number, " ".join(_telling(self.text)), self.turn
+
+
+def _telling(text: str) -> tuple[str, ...]:
+    names = re.findall(r'/([^/<>"]+)[>"]', text)
+    flags = re.findall(r"\b(?:O|LOCK)_[A-Z|_]+|EAGAIN", text)
+    return (*(f'/{re.sub(r"[0-9]+", "#", name)}"' for name in names), *flags)
 
 
 def find_strace() -> str:
     """Return where strace is; a sentence where it is not."""
     found = shutil.which("strace")
     if found is None:
-        raise AssertionError("The crash points need strace, which is not installed: apt-get install strace.")
+        raise Refused("The crash points need strace, which is not installed: apt-get install strace.")
     return found
 
 
-def command(out: Path, kill_at: Call | None) -> list[str]:
-    """Return strace's own arguments without the pid: only counting, or killing at one call."""
-    words = [find_strace(), "-q", "-y", "-s", "40", "-o", str(out)]
-    if kill_at is None:
-        return [*words, "-e", "trace=" + ",".join(f"?{name}" for name in (*CHANGING, *_MARKS, *PAUSES))]
-    watched = ",".join(f"?{name}" for name in (kill_at.name, *_MARKS))
-    return [*words, "-e", f"trace={watched}", "-e", f"inject={kill_at.name}:signal=KILL:when={kill_at.number}"]
+def watching(out: Path, names: Sequence[str]) -> list[str]:
+    """Return strace's own arguments without the pid: write these calls down."""
+    watched = ",".join(f"?{name}" for name in dict.fromkeys((*names, *_MARKS)))
+    return [find_strace(), "-q", "-y", "-s", "40", "-o", str(out), "-e", f"trace={watched}"]
+
+
+def counting(out: Path) -> list[str]:
+    """Return the same for every call that changes something."""
+    return watching(out, (*CHANGING, *PAUSES))
+
+
+def killing(out: Path, at: Call) -> list[str]:
+    """Return the same with a kill at one call."""
+    return [*watching(out, (at.name,)), "-e", f"inject={at.name}:signal=KILL:when={at.number}"]
+
+
+def failing(out: Path, at: Call, error: str, *, lasting: bool) -> list[str]:
+    """Return the same with a failure of one call, or of it and all that follow it."""
+    when = f"{at.number}{'+' if lasting else ''}"
+    return [*watching(out, (at.name,)), "-e", f"inject={at.name}:error={error}:when={when}"]
 
 
 def calls(out: Path) -> list[Call]:
@@ -93,15 +114,13 @@ def calls(out: Path) -> list[Call]:
     return numbered
 
 
-def changing(found: list[Call], *, until: tuple[str, ...] = ()) -> list[Call]:
-    """Return the calls that change something, up to the first of a name in `until`."""
-    kept = []
-    for call in found:
-        if call.name in CHANGING and not (call.name in _HARMLESS and _HARMLESS[call.name](call.text)):
-            kept.append(call)
-        if call.name in until:
-            break
-    return kept
+def changing(found: list[Call]) -> list[Call]:
+    """Return the calls that change something."""
+    return [
+        call
+        for call in found
+        if call.name in CHANGING and not (call.name in _HARMLESS and _HARMLESS[call.name](call.text))
+    ]
 
 
 def forks(found: list[Call]) -> int:
@@ -116,6 +135,12 @@ def hit(out: Path, planned: Call) -> Call | None:
     seen = [call for call in calls(out) if call.name == planned.name]
     # A call that was killed has no result: strace shows a question mark.
     return seen[-1] if len(seen) == planned.number and seen[-1].text.rstrip().endswith("= ?") else None
+
+
+def failed(out: Path, planned: Call) -> Call | None:
+    """Return the call that was made to fail, as strace saw it; None where it never came."""
+    seen = calls(out) if out.exists() else []
+    return next((call for call in seen if call.name == planned.name and "(INJECTED)" in call.text), None)
 
 
 def again(out: Path, missed: Call) -> Call:

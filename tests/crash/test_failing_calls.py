@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that fail: a sample. What is told stays true, and the host alone gets clean."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from chaosgpu.selfdrill.host import FILE, LOCK
+from chaosgpu.selfdrill.points import BOUND_S
+from crash import sample
+
+
+@pytest.mark.timeout(300)
+def test_a_call_that_fails_leaves_nothing_and_makes_no_answer_a_lie() -> None:
+    shares = [(FILE, 12), (LOCK, 10), ("gpu.power.cap", 10)]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        struck = [
+            found for share in pool.map(sample.strike_failing_share, *zip(*shares, strict=True)) for found in share
+        ]
+    assert [(point.key, outcome.residue) for point, outcome in struck if outcome.residue] == []
+    assert len(struck) == sum(count for _, count in shares)
+    assert [point.key for point, outcome in struck if not outcome.hit] == []
+    assert max(outcome.late_s for _, outcome in struck) <= BOUND_S
+    assert sum(outcome.in_force for _, outcome in struck) >= 3
