@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strike points in several processes, and keep what came of each for a later session to go on with."""
 
+import hashlib
 import multiprocessing
 import random
 import shutil
@@ -20,7 +21,7 @@ from chaosgpu.selfdrill.host import World  # noqa: E402
 from chaosgpu.selfdrill.plan import Segment  # noqa: E402
 from chaosgpu.selfdrill.points import Outcome, Point, Second  # noqa: E402
 from chaosgpu.selfdrill.strace import again  # noqa: E402
-from crash import world  # noqa: E402 (beside this file, wherever the tree lies)
+from crash import depends, world  # noqa: E402 (beside this file, wherever the tree lies)
 from safety_store import DOUBLE, FOLDER, Line, Store  # noqa: E402
 
 FAULTS = world.FAULTS
@@ -47,6 +48,14 @@ class Batch:
     fault: str
     jobs: tuple[Job, ...]
     segments: tuple[Segment, ...]
+
+
+def agent_digest() -> str:
+    """Return a digest of what the whole agent says, for figures that no single fault decides."""
+    total = hashlib.sha256()
+    for path in sorted((ROOT / "chaosgpu" / "agent").rglob("*.py")):
+        total.update(f"{path.relative_to(ROOT)}\n{depends.said(path.read_text(encoding='utf-8'))}\n".encode())
+    return total.hexdigest()[:16]
 
 
 def stores() -> dict[str, Store]:
