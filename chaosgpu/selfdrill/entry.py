@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 MARKER = "/chaosgpu-marker"
@@ -37,17 +38,12 @@ def parts(home: str, world: str) -> "Parts":
     from chaosgpu.agent.main import Parts  # noqa: PLC0415 (after `_look_before_reverting`)
 
     beside = os.path.dirname(home)  # noqa: PTH120 (as above)
-    made: dict[str, Any] = {
-        "command": START,
-        "claims_directory": beside,
-        "run_halt": f"{beside}/run/HALT",
-        "dev_log": f"{beside}/log",
-    }
+    made = Parts(command=START, claims_directory=beside, run_halt=f"{beside}/run/HALT", dev_log=f"{beside}/log")
     if world == "files":
         from chaosgpu.agent.faults.selfdrill import FAULTS, ROLES  # noqa: PLC0415 (the GPU's faults do without)
 
-        made |= {"registry": lambda: FAULTS, "roles": lambda: ROLES}
-    return Parts(**made)
+        made = replace(made, registry=lambda: FAULTS, roles=lambda: ROLES)
+    return made
 
 
 def look(role: str, beside: str) -> None:
@@ -55,7 +51,7 @@ def look(role: str, beside: str) -> None:
     path = f"{beside}/strike-{role}.json"
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 (as above)
-            order: dict[str, Any] = json.load(file)
+            order: Any = json.load(file)
         os.unlink(path)  # noqa: PTH108 (as above)
     except FileNotFoundError:
         return

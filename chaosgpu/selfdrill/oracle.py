@@ -58,13 +58,13 @@ def verb_of(words: Iterable[str]) -> str:
     return after[place + 1] if place is not None and place + 1 < len(after) else ""
 
 
-def record(folder: Path) -> dict[str, Any] | None:
+def record(folder: Path) -> Any:
     """Return the newest state in a lease's two slots; None where the lease never came to be."""
     try:
         raw = (folder / "state").read_bytes()
     except FileNotFoundError:
         return None
-    newest: tuple[int, dict[str, Any]] = (0, {"state": "unreadable"})
+    newest: tuple[int, Any] = (0, {"state": "unreadable"})
     for slot in (raw[:SLOT_BYTES], raw[SLOT_BYTES:]):
         head, _, rest = slot.partition(b"\n")
         words = head.split(b" ")

@@ -32,7 +32,7 @@ class Segment:
         return {"phase": self.phase, "role": self.role, "calls": [call.in_short() for call in self.calls]}
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> "Segment":
+    def from_json(cls, found: Any) -> "Segment":
         """Read it back."""
         return cls(found["phase"], found["role"], tuple(Call(*entry) for entry in found["calls"]))
 
