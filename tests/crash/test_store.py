@@ -12,7 +12,7 @@ from chaosgpu.selfdrill.points import Outcome
 from chaosgpu.selfdrill.strace import Call
 from safety_store import Line, Store
 
-SEGMENT = Segment("apply", "agent", (Call("openat", 3, '5</x/home>, "/x/home/leases/l7/state", O_WRONLY|O_CREAT', 1),))
+SEGMENT = Segment("apply", "agent", (Call("openat", 3, '5</x>, "/x/leases/l7/state", O_WRONLY|O_CREAT', 1),))
 
 
 @pytest.fixture(autouse=True)
