@@ -31,7 +31,7 @@ def test_help_lists_each_subcommand_that_is_there(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     there = {path.stem for path in CLI.glob("*.py") if "def add_parser(" in path.read_text(encoding="utf-8")}
     assert "lint" in there
-    assert [name for name in sorted(there) if f"\n    {name} " not in shown] == []
+    assert [name for name in sorted(there) if f"\n    {name.replace('_', '-')} " not in shown] == []
 
 
 def test_an_unknown_subcommand_ends_with_2_and_says_what_there_is() -> None:
