@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Dict, List, Mapping, NoReturn, Optional, Type
 
-from chaosgpu.agent.errors import AgentError, DriverDied, DriverFailed, DriverHung
+from chaosgpu.agent.errors import AgentError, DriverDied, DriverFailed, DriverHung, DriverStuck
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["CALL_DEADLINE_S", "START_EXTRA_S", "ForkedDriver"]
@@ -73,7 +73,7 @@ class ForkedDriver:
         child, self._child = self._child, None
         message = f"The driver call {name} did not come back within {deadline_s:g} s."
         if child is not None and not child.kill():
-            raise DriverHung(
+            raise DriverStuck(
                 f"{message} Its process {child.pid} cannot be killed: it is stuck in the kernel. "
                 "Take the host out of service and reboot it."
             )

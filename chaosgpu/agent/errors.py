@@ -10,7 +10,8 @@ AgentError
 │   └── Halted       the kill switch is latched on this host
 ├── DriverFailed     the NVIDIA driver answered with an error, or is not there
 │   ├── DriverDied   the driver's process ended before it answered: killed, by somebody or for memory
-│   └── DriverHung   a driver call did not come back within its deadline; its process was killed
+│   ├── DriverHung   a driver call did not come back within its deadline; its process was killed
+│   └── DriverStuck  the same, and its process cannot be killed: it hangs in the kernel, where nobody can help it
 ├── Unverified       injected, and the effect could not be seen
 └── StoreFailed      the lease store could not be read or written
 """
@@ -25,6 +26,7 @@ __all__ = [
     "DriverDied",
     "DriverFailed",
     "DriverHung",
+    "DriverStuck",
     "Forbidden",
     "Halted",
     "NoEffect",
@@ -100,6 +102,12 @@ class DriverDied(DriverFailed):
 
 class DriverHung(DriverFailed):
     """A driver call did not come back within its deadline; its process was killed."""
+
+    kind = "driver_hung"
+
+
+class DriverStuck(DriverFailed):
+    """A driver call hangs in the kernel: its process cannot be killed, and no other try can end differently."""
 
     kind = "driver_hung"
 

@@ -11,7 +11,7 @@ from typing import Optional
 from chaosgpu.agent import by_hand
 from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.environment import from_record
-from chaosgpu.agent.errors import FAULT_BROKE, AgentError, DriverDied, DriverHung, Refused, StoreFailed
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, DriverDied, DriverHung, DriverStuck, Refused, StoreFailed
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import end_holder
@@ -21,7 +21,8 @@ from chaosgpu.agent.store import Damaged
 
 __all__ = ["revert", "settle"]
 
-_OURS = (OSError, StoreFailed)
+# What this process alone may lack, or a starved host may be too slow for; another try may well end differently.
+_PASSING = (OSError, StoreFailed, DriverHung)
 
 
 def revert(
@@ -36,7 +37,7 @@ def revert(
     """Undo a lease that has not ended; return how it stands then.
 
     A failure makes it stuck, or with `last_try` false leaves it reverting for the next try. None is a verb, which has
-    one try: what this process alone may lack (a descriptor, room on the disk) it leaves to keeper, timer and sweep.
+    one try: what may pass (no descriptor, no room on the disk, a driver that is late) it leaves to keeper and sweep.
     One that is stuck is tried again with `even_stuck` only: when a person asks. Raises Refused if another process
     keeps its lock.
     """
@@ -71,12 +72,12 @@ def _revert(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo],
     try:
         try:
             restored = _put_back(host, folder, state, undo)
-        except (DriverDied, *_OURS):  # its process was killed, a call of ours failed: neither says much, try once more
+        except (DriverDied, *_PASSING):  # a process that was killed, a call that failed: neither says much, once more
             restored = _put_back(host, folder, state, undo)
     except (AgentError, *FAULT_BROKE) as error:
-        if last_try is None and isinstance(error, _OURS):
+        if last_try is None and isinstance(error, _PASSING):
             return replace(state, reason=f"{str(error).rstrip('.')}. It is tried again by the host.")
-        if last_try is False and not isinstance(error, DriverHung):
+        if last_try is False and not isinstance(error, DriverStuck):
             return state
         return folder.move(state, "stuck", reason=by_hand.about_failure(error))
     state = replace(state, restored=restored.values, left_alone=restored.left_alone)

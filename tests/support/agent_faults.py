@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu.agent import values
-from chaosgpu.agent.errors import AgentError, DriverFailed, DriverHung, NoEffect, Refused, Unverified
+from chaosgpu.agent.errors import AgentError, DriverFailed, DriverHung, DriverStuck, NoEffect, Refused, Unverified
 from chaosgpu.agent.faults.contract import Context, Fault, Held, HolderPlan, Restored
 from chaosgpu.agent.hold import Gate, LeaseView
 from chaosgpu.agent.values import JsonMapping, JsonObject
@@ -17,7 +17,8 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 BREAKS: dict[str, AgentError | ValueError | OSError] = {
     "full": OSError(errno.ENOSPC, "No space left on device"),
     "fail": DriverFailed("The test's driver says no."),
-    "hang": DriverHung("The test's driver did not come back."),
+    "slow": DriverHung("The test's driver did not come back in time."),
+    "hang": DriverStuck("The test's driver did not come back."),
     "mistake": ValueError("a mistake in the fault"),
     "unverified": Unverified("The test's fault cannot be seen."),
     "refuse": Refused("The test's fault refuses."),

@@ -146,9 +146,10 @@ def test_renew_takes_a_run_or_a_list(host: AgentHost, request_: dict[str, object
     assert host.ask("renew", ttl_s=1, **request_)["error"]["kind"] == "bad_request"
 
 
-def test_the_keeper_tries_again_when_an_undo_fails(host: AgentHost) -> None:
+@pytest.mark.parametrize("breaks", ["undo:fail", "undo:slow"])
+def test_the_keeper_tries_again_when_an_undo_fails_or_a_starved_host_is_slow(host: AgentHost, breaks: str) -> None:
     well_again = host.folder / "well again"
-    host.apply(ttl_s=0.3, breaks="undo:fail", until=str(well_again))
+    host.apply(ttl_s=0.3, breaks=breaks, until=str(well_again))
     wait_until(lambda: host.state().state == "reverting")
     assert host.broken()
     well_again.write_text("")
@@ -156,7 +157,7 @@ def test_the_keeper_tries_again_when_an_undo_fails(host: AgentHost) -> None:
     wait_until(lambda: not host.claims())  # they go right after the state is written
 
 
-def test_a_driver_that_hangs_at_the_deadline_is_stuck_at_once(host: AgentHost) -> None:
+def test_a_driver_that_hangs_in_the_kernel_at_the_deadline_is_stuck_at_once(host: AgentHost) -> None:
     host.apply(ttl_s=0.3, breaks="undo:hang")
     wait_until(lambda: host.state().state == "stuck")
     wait_until(lambda: not host.keepers())

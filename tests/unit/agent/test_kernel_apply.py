@@ -80,10 +80,17 @@ def test_an_apply_that_fails_puts_back_and_tells(
 
 
 def test_an_apply_whose_undo_fails_too_says_that_it_is_stuck(bench: Bench) -> None:
-    bench.at["injected"] = bench.file.unlink
+    bench.at["injected"] = lambda: bench.file.write_bytes(b"\xff no text")
     with pytest.raises(AgentError, match=r"Its undo is stuck: .*by hand") as error:
         apply(bench.host, bench.order())
     assert (bench.state().state, error.value.lease) == ("stuck", "l1")
+
+
+def test_an_apply_whose_undo_lacks_something_leaves_it_to_the_host_and_says_so(bench: Bench) -> None:
+    bench.at["injected"] = bench.file.unlink
+    with pytest.raises(AgentError, match=r"Its undo is reverting: .*tried again by the host") as error:
+        apply(bench.host, bench.order())
+    assert (bench.state().state, error.value.lease) == ("reverting", "l1")
 
 
 def test_an_apply_that_finds_its_undo_busy_says_so(bench: Bench) -> None:

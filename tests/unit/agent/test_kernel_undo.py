@@ -8,11 +8,7 @@ from unittest import mock
 
 import pytest
 
-from chaosgpu.agent.errors import (
-    DriverDied,
-    Refused,
-    StoreFailed,
-)
+from chaosgpu.agent.errors import DriverDied, DriverFailed, DriverHung, Refused, StoreFailed
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
@@ -105,18 +101,19 @@ def test_an_undo_that_fails_is_tried_again_and_stuck_at_the_last_try(bench: Benc
     assert (state.state, state.ended_by, bench.claims()) == ("clean", "deadline", [])
 
 
-def test_a_driver_that_hangs_is_not_tried_again(bench: Bench) -> None:
+def test_a_driver_that_hangs_in_the_kernel_is_not_tried_again(bench: Bench) -> None:
     apply(bench.host, bench.order(breaks="undo:hang"))
     assert revert(bench.host, bench.lease(), "deadline", last_try=False).state == "stuck"
 
 
-def test_a_driver_whose_process_was_killed_is_asked_once_more(bench: Bench) -> None:
+@pytest.mark.parametrize("no_answer", [DriverDied("killed"), DriverHung("late")])
+def test_a_driver_that_died_or_was_late_is_asked_once_more(bench: Bench, no_answer: DriverFailed) -> None:
     apply(bench.host, bench.order())
     with mock.patch.object(HoldingFile, "undo"):
         fault = HoldingFile()
         bench.changes["faults"] = lambda: {fault.name: fault}
         for deaths, ends in ((2, "reverting"), (1, "clean")):
-            died: list[Any] = [DriverDied("killed")] * deaths
+            died: list[Any] = [no_answer] * deaths
             with mock.patch.object(HoldingFile, "restored", side_effect=[*died, Restored(clean=True, values={})]):
                 assert revert(bench.host, bench.lease(), "undo", last_try=False).state == ends
 
