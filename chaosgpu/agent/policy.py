@@ -51,10 +51,18 @@ class Policy:
     def allow_claims(self, claims: Tuple[str, ...]) -> None:
         """Refuse what touches a protected GPU or unit; a claim is kind:name or kind:name:part."""
         for claim in claims:
-            words = claim.split(":")
-            for kind, names in (("gpu", self.protected_gpus), ("unit", self.protected_units)):
-                if words[0] == kind and len(words) > 1 and words[1].split("@")[0] in names:
-                    raise Forbidden(f"This host's policy protects the {kind} {words[1]}; nothing was touched.")
+            kind, name = (*claim.split(":"), "")[:2]
+            if kind == "gpu" and name.split("@")[0] in self.protected_gpus:  # after the @: the simulator's instance
+                raise Forbidden(f"This host's policy protects the gpu {name}; nothing was touched.")
+            if kind == "unit" and any(known in self.protected_units for known in _names_of_unit(name)):
+                raise Forbidden(f"This host's policy protects the unit {name}; nothing was touched.")
+
+
+def _names_of_unit(name: str) -> Tuple[str, ...]:
+    """Return what a policy may call it: its name, that of its template, and both without `.service`."""
+    template, at, _ = name.partition("@")
+    full = (name, f"{template}@.{name.rpartition('.')[2]}") if at else (name,)
+    return (*full, *(one[: -len(".service")] for one in full if one.endswith(".service")))
 
 
 def at_once(path: str, flags: int) -> int:

@@ -114,6 +114,21 @@ def test_what_is_protected_cannot_be_claimed(claim: str) -> None:
     policy.allow_claims(("gpu:GPU-6d:memory", "unit:other.service"))
 
 
+@pytest.mark.parametrize("protected", ["vllm@0.service", "vllm@0", "vllm@.service", "vllm@"])
+def test_a_protected_instance_of_a_template_cannot_be_claimed_and_its_namesakes_can(protected: str) -> None:
+    policy = Policy(("*",), 600, (protected,))
+    with pytest.raises(Forbidden, match=r"protects the unit vllm@0\.service"):
+        policy.allow_claims(("unit:other.service", "unit:vllm@0.service"))
+    policy.allow_claims(("unit:vllm.service", "unit:other@0.service", "unit:vllm@0.socket", "unit", "gpu"))
+
+
+def test_the_name_before_an_at_sign_protects_that_unit_alone() -> None:
+    policy = Policy(("*",), 600, ("vllm",))
+    policy.allow_claims(("unit:vllm@0.service",))
+    with pytest.raises(Forbidden, match="protects"):
+        policy.allow_claims(("unit:vllm.service",))
+
+
 def lab_or_host(tmp_path: Path, *, limited: bool) -> Host:
     return _host(Parts(), {}, Home(str(tmp_path), limited), "test")
 
