@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, List, Mapping, Optional
 
 from chaosgpu.agent import library
-from chaosgpu.agent.errors import AgentError, DriverFailed
+from chaosgpu.agent.errors import AgentError, DriverDied, DriverFailed
 from chaosgpu.agent.library import Library
 from chaosgpu.agent.values import JsonObject, JsonValue
 
@@ -57,7 +57,11 @@ def serve(
                 bug is not None and bug is not forked_in
             ):  # it is about to end this process, and nobody else would see it
                 what = f"The driver call {request['call']} failed with {type(bug).__name__}: {bug}."
-                _send(answers, request["number"], {"error": {"kind": "internal", "message": f"{what} {_DEFECT}"}})
+                # Which file could not be opened, or what memory was short, says nothing about the driver.
+                kind, more = (
+                    (DriverDied.kind, "") if isinstance(bug, (OSError, MemoryError)) else ("internal", f" {_DEFECT}")
+                )
+                _send(answers, request["number"], {"error": {"kind": kind, "message": f"{what}{more}"}})
         _send(answers, request["number"], reply)
 
 

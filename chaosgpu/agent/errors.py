@@ -97,7 +97,9 @@ class DriverFailed(AgentError):
 
 
 class DriverDied(DriverFailed):
-    """The driver's process ended before it answered: killed, by somebody or for memory; that is no answer."""
+    """The driver's process ended before it answered, or lacked a file or memory itself; that is no answer."""
+
+    kind = "driver_died"
 
 
 class DriverHung(DriverFailed):

@@ -22,7 +22,7 @@ from chaosgpu.agent.store import Damaged
 __all__ = ["revert", "settle"]
 
 # What this process alone may lack, or a starved host may be too slow for; another try may well end differently.
-_PASSING = (OSError, StoreFailed, DriverHung)
+_PASSING = (OSError, StoreFailed, DriverDied, DriverHung)
 
 
 def revert(
@@ -72,7 +72,7 @@ def _revert(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo],
     try:
         try:
             restored = _put_back(host, folder, state, undo)
-        except (DriverDied, *_PASSING):  # a process that was killed, a call that failed: neither says much, once more
+        except _PASSING:  # a process that was killed, a call that failed: neither says much, once more
             restored = _put_back(host, folder, state, undo)
     except (AgentError, *FAULT_BROKE) as error:
         if last_try is None and isinstance(error, _PASSING):

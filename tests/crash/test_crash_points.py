@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chaosgpu.errors import Refused
 from chaosgpu.selfdrill import oracle, points, strace
 from chaosgpu.selfdrill.host import FILE, LOCK, World
 from chaosgpu.selfdrill.points import BOUND_S, Outcome, Point, strike
@@ -95,5 +96,5 @@ def test_a_record_is_read_without_the_agents_own_code(host: World) -> None:
 
 def test_without_strace_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(AssertionError, match=r"strace, which is not installed: apt-get install strace\.$"):
+    with pytest.raises(Refused, match=r"strace, which is not installed: apt-get install strace\.$"):
         strace.find_strace()

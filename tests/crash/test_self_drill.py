@@ -54,10 +54,21 @@ def test_a_drill_strikes_and_leaves_nothing_of_itself(tmp_path: Path) -> None:
     assert _left() <= before
 
 
+def _as_from_a_terminal() -> None:
+    """Undo what a shell does to what it starts in the background: it ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.timeout(300)
 def test_ctrl_c_leaves_nothing() -> None:
     before = _left()
-    child = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        COMMAND,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 (a signal, before threads)
+    )
     assert wait_until(lambda: len(_left() - before) >= 2, 120)
     time.sleep(0.5)
     os.killpg(child.pid, signal.SIGINT)

@@ -37,7 +37,9 @@ class AgentHost:
         self.file = folder / "file"
         if not self.file.exists():
             self.file.write_text("well")
-        self.environment = {**os.environ, "CHAOSGPU_AGENT_HOME": str(self.home)}
+        # pytest changes that one at each test, also while a thread of an earlier test reads this.
+        kept = {key: os.environ[key] for key in list(os.environ) if key != "PYTEST_CURRENT_TEST"}
+        self.environment = {**kept, "CHAOSGPU_AGENT_HOME": str(self.home)}
 
     def policy(self, content: object) -> None:
         (self.home / "policy.json").write_text(content if isinstance(content, str) else json.dumps(content))

@@ -106,7 +106,8 @@ class Chaos:
                 *("run", *options, "experiment.json"),
             ],
             cwd=folder,
-            env=os.environ
+            # pytest changes that one at each test, also while a thread of an earlier test starts this.
+            env={key: os.environ[key] for key in list(os.environ) if key != "PYTEST_CURRENT_TEST"}
             | {"TINY_AGENT": str(folder / "agent"), "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"}
             | environment,
             stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from chaosgpu.agent.readings.catalogue import readings
 from chaosgpu.errors import AgentFailed, BadArgument, ReadingUnknown, Unreachable
 from chaosgpu.fleet.ask import use_transport
 from chaosgpu.gpu import probes
+from chaosgpu.host import probes as host_probes
 from chaosgpu.sim.instance import Instance
 from unit.readings.conftest import MakeAgent, MakeGpus, holding, uuid_of
 
@@ -270,7 +271,7 @@ def test_every_probe_is_exported_takes_json_and_shows_a_true_example() -> None:
 def test_the_documentation_has_a_row_for_every_probe_and_names_every_reading() -> None:
     text = (Path(__file__).parents[3] / "docs" / "probes.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    assert rows == set(probes.__all__)
+    assert rows == {*probes.__all__, *host_probes.__all__}
     assert [name for name in readings() if f"`{name}`" not in text] == []
 
 
