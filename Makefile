@@ -3,6 +3,8 @@
 .PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts mutation clean
 
 bin := .venv/bin
+# Tests that watch a service or a host from second to second: one at a time.
+alone := tests/lab tests/unit/agent tests/unit/controls
 
 demo:
 	@scripts/install.sh lab
@@ -13,8 +15,8 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q --ignore=tests/bench --ignore=tests/vm/long
-	@scripts/bench-test.sh
+	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/vm/long $(addprefix --ignore=,$(alone))
+	$(bin)/pytest -q $(alone)
 
 lint:
 	@scripts/install.sh lab,dev

@@ -73,9 +73,9 @@ class _Switched:
 
 
 def sample() -> list[Lie]:
-    """Plan each sabotage on one of its faults, in turn, and each fault once in an honest world."""
+    """Plan every third sabotage on one of its faults, in turn, and some faults in an honest world."""
     lies = [Lie(number, one.name, one.faults[number % len(one.faults)]) for number, one in enumerate(SABOTAGES)]
-    return lies + honest(len(FAULTS))
+    return lies[2::3] + honest(len(FAULTS))[::2]
 
 
 def play(lie: Lie, folder: Path, forker: Forker) -> Told:
