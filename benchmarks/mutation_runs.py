@@ -29,7 +29,7 @@ from mutation import Results, figures
 __all__ = ["main"]
 
 # The fast ones first: what they miss has to stand the whole machine.
-QUICK = tuple(f"tests/unit/agent/test_kernel_{what}.py" for what in ("record", "apply", "undo", "over"))
+QUICK = tuple(f"tests/unit/agent/test_kernel_{what}.py" for what in ("record", "lock", "apply", "undo", "over"))
 MACHINE = "tests/unit/agent/test_state_machine.py"
 _EXAMPLES = 25
 _PATIENCE_S = 120.0

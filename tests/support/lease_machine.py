@@ -1,71 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may happen to leases in any order, and what must hold whatever did.
+"""What may happen to leases in any order, and what each event must and must not do; every assertion has its sentence.
 
-The machine knows what a person wrote last into each file and which value each lease would write, so it can tell by the
-file alone whether a fault is in force, was put back, or a person's change was lost.
+What must hold after every one of them stands in `lease_invariants`.
 """
 
-import shutil
-import tempfile
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
-from chaosgpu.agent.folder import LeaseFolder
-from chaosgpu.agent.home import Home
-from chaosgpu.agent.record import ENDED, LIVE, State
+from chaosgpu.agent.record import ENDED, LIVE, OPEN
 from chaosgpu.agent.store import SLOT_BYTES
-from chaosgpu.agent.values import JsonObject
-from support.lease_world import World
+from support.lease_invariants import FILES, USERS, Known, LeaseInvariants
+
+if TYPE_CHECKING:
+    from chaosgpu.agent.values import JsonObject
 
 __all__ = ["LeaseMachine"]
 
-USERS, RUNS, FILES = ("ann", "bob"), ("r1", "r2"), ("x", "y")
-NEXT = {
-    "reserved": {"armed", "reverting"},
-    "armed": {"active", "reverting"},
-    "active": {"reverting"},
-    "reverting": {"clean", "stuck"},
-    "stuck": {"reverting"},
-    "clean": set[str](),
-    "tombstone": set[str](),
-}
+RUNS = ("r1", "r2")
 BREAKS = ("", "", "", "", "undo:fail", "undo:lie", "verify:unverified", "inject:fail")
 # An apply has some forty calls that change something, an undo some twelve.
 DEATHS = st.one_of(st.just(0), st.integers(1, 45))
 
 
-@dataclass
-class Known:
-    """What the machine knows of one lease, whatever the record says."""
-
-    file: str = ""
-    value: str = ""
-    cause: Path | None = None  # its undo fails or lies as long as this is not there
-    damaged: bool = False  # one byte of its record is not as written
-    fell_back: bool = False  # its newest state is damaged, and the one before counts
-    ended: bool = False
-
-
-class LeaseMachine(RuleBasedStateMachine):
+class LeaseMachine(LeaseInvariants):
     """Two users, two runs, two files, and as many lease ids as are asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="leases-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108 (syncs cost nothing there)
-        self.world = World(self.folder)
-        self.known: dict[tuple[str, str], Known] = {}
-        self.states: dict[tuple[str, str], tuple[int, State | None]] = {}
-        self.legit: dict[str, str] = {}
-        self.values = 0
-        self.cut_for = 0  # so many more events
-        self.halted = False
-
-    def teardown(self) -> None:
-        shutil.rmtree(self.folder)
 
     @initialize(user=st.sampled_from(USERS), breaks=st.sampled_from(BREAKS), dies_at=DEATHS)
     def begin(self, user: str, breaks: str, dies_at: int) -> None:
@@ -93,9 +54,12 @@ class LeaseMachine(RuleBasedStateMachine):
     def arm_well(self, user: str, file: str) -> None:
         self.arm_one(user=user, again=False, file=file, run="r1", ttl_s=20, breaks="", dies_at=0)
 
-    def arm_one(self, *, user: str, again: bool, file: str, run: str, ttl_s: int, breaks: str, dies_at: int) -> None:
+    def arm_one(
+        self, *, user: str, again: bool | str, file: str, run: str, ttl_s: int, breaks: str, dies_at: int
+    ) -> None:
+        """Apply under a new id, or with `again` under one that is used up: any, or the one that it names."""
         self.values += 1
-        mine = [lease for owner, lease in self.known if owner == user]
+        mine = [again] if isinstance(again, str) else [lease for owner, lease in self.known if owner == user]
         lease = mine[self.values % len(mine)] if again and mine else f"l{self.values}"
         value, cause = f"broken {self.values}", self.folder / f"mended {self.values}"
         params: JsonObject = {"path": str(self.folder / file), "value": value}
@@ -107,19 +71,23 @@ class LeaseMachine(RuleBasedStateMachine):
         state = self.state(user, lease)
         if was is not None:
             assert "error" in answer or "died" in answer, "an id that is used up was applied again"
-            assert self.read(file) != value
+            assert self.read(file) != value, "an id that is used up was applied again, and its fault is in force"
+            revived = was.state in ENDED and (state is None or state.state not in ENDED)
+            assert not revived, "an id that is used up was applied again, and its end is forgotten"
         elif state is not None:
             self.known[user, lease] = Known(file, value, cause if breaks.startswith("undo") else None)
-        if self.halted:
+        if self.halted or (self.folder / user / "HALT").exists():
             assert self.read(file) != value, "a fault was put in on a halted host"
         if answer.get("state") == "active":
             assert self.read(file) == value, "active, and nothing is broken"
             assert self.kept(user, lease), "active, and nobody would end it"
+        if "died" in answer and dies_at % 2:
+            self.sweep()
         if "error" in answer and self.read(file) == value:
-            assert state is not None
-            assert state.state == "stuck", "an apply that was refused left its fault"
+            left = None if state is None else state.state
+            assert left == "stuck", "an apply that was refused left its fault"
         if self.read(file) not in (value, before):
-            assert self.read(file) == self.legit[file]  # it ended another one first
+            assert self.read(file) == self.legit[file], "an apply that ended another one put back something else"
 
     @precondition(lambda self: not self.cut_for)
     @rule(which=st.integers(0, 7), ttl_s=st.sampled_from((5, 40)))
@@ -130,11 +98,12 @@ class LeaseMachine(RuleBasedStateMachine):
         [line] = self.lines(self.world.ask(user, "renew", leases=[lease], ttl_s=ttl_s))
         after = self.state(user, lease)
         if over and before is not None:
-            assert after is not None
+            assert after is not None, "a renewal lost the record"
             assert (after.state, after.deadline_s) == (before.state, before.deadline_s), (
                 "renew revived one that is over"
             )
-            assert line["expires_in_s"] == 0.0
+            if before.state not in LIVE or self.past(before):  # on a halted host the time goes on, and is told
+                assert line["expires_in_s"] == 0.0, "a renewal showed time left of one whose time is over"
         elif after is not None and before is not None:
             assert min(after.deadline_s, after.end_s) <= before.end_s, "renew went beyond the hard end"
 
@@ -157,7 +126,8 @@ class LeaseMachine(RuleBasedStateMachine):
         after = [self.read(file) for file in FILES]
         again = self.world.ask(user, "undo", lease=lease)
         assert again == first, "undo twice is not undo once"
-        assert [self.read(file) for file in FILES] == after
+        assert [self.read(file) for file in FILES] == after, "a second undo changed something"
+        self.arm_one(user=user, again=lease, file="x", run="r1", ttl_s=20, breaks="", dies_at=0)
 
     @rule(seconds=st.sampled_from((1, 6, 30, 90)))
     def wait(self, seconds: int) -> None:
@@ -183,7 +153,7 @@ class LeaseMachine(RuleBasedStateMachine):
             elif state.state == "stuck":
                 assert known.damaged or known.cause or known.fell_back, f"stuck without a cause: {state.reason}"
             else:
-                assert state.state in ENDED
+                assert state.state in ENDED, f"a sweep left a lease {state.state}"
 
     @rule()
     def tend_at_boot(self) -> None:
@@ -215,13 +185,14 @@ class LeaseMachine(RuleBasedStateMachine):
             self.sweep()
         else:
             self.lines(self.world.ask(user, "halt", by="me", reason="pager"))
+        self.arm_one(user=user, again=False, file="x", run="r1", ttl_s=20, breaks="", dies_at=0)
         if not stays:
             self.resume()
 
     @rule()
     def resume(self) -> None:
         for user in USERS:
-            assert "was" in self.world.ask(user, "resume", by="me", reason="settled")
+            assert "was" in self.world.ask(user, "resume", by="me", reason="settled"), "a resume was refused"
         self.halted = False
 
     @rule(file=st.sampled_from(FILES))
@@ -249,14 +220,15 @@ class LeaseMachine(RuleBasedStateMachine):
     )
     def damage(self, *, which: int, part: str, place: float, flip: int, look: bool) -> None:
         """Change one byte of the undo record or of the newest state, or (`flip` 0) cut it off; or wipe both states."""
-        user, lease = self.one(which % len(self.known))
+        open_ones = [key for key in self.known if (state := self.state(*key)) and state.state in OPEN]
+        user, lease = open_ones[which % len(open_ones)] if open_ones else self.one(which % len(self.known))
         known = self.known[user, lease]
         path = Path(self.folder / user / "leases" / lease / ("undo" if part == "undo" else "state"))
         if not path.exists() or known.damaged or known.fell_back:
             return
         raw = bytearray(path.read_bytes())
         ended = self.state(user, lease)
-        assert ended is not None
+        assert ended is not None, "a lease with a record is not seen"
         self.world.changes += 1
         if part == "undo":
             known.damaged = ended.state not in ENDED
@@ -283,106 +255,19 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def look_at_the_damaged(self) -> None:
         """Never executed, whoever asks; shown by `list` with what to do by hand, and its claims stay."""
-        before = [self.read(file) for file in FILES]
         for (user, lease), known in self.known.items():
             if not known.damaged:
                 continue
+            before = [self.read(file) for file in FILES]
             [line] = self.lines(self.world.ask(user, "undo", lease=lease))
             assert line["state"] == "stuck", "a damaged record was executed"
+            # Before `list`, which rightly ends others whose time is over.
+            assert [self.read(file) for file in FILES] == before, "a damaged record was executed, and changed something"
+            assert "not executed" in str(line["reason"]), "a damaged record was executed, and failed"
             [shown] = [one for one in self.lines(self.world.ask(user, "list")) if one["lease"] == lease]
-            assert "By hand" in str(shown["reason"])
+            assert "By hand" in str(shown["reason"]), "a damaged record is shown without what to do by hand"
             if self.read(known.file or FILES[0]) == known.value:
                 assert self.claimed(user, lease, known.file), "a damaged lease lost its claim"
-        assert [self.read(file) for file in FILES] == before
-
-    # ---- what must hold
-
-    @invariant()
-    def what_is_there_is_a_persons_or_an_open_leases(self) -> None:
-        for file, legit in self.legit.items():
-            found = self.read(file)
-            if found == legit:
-                continue
-            owners = [key for key, known in self.known.items() if known.value == found and known.file == file]
-            assert owners, f"{file} holds {found}, and a person wrote {legit}"
-            user, lease = owners[0]
-            state = self.state(user, lease)
-            assert state is not None
-            assert state.state not in ENDED, f"lease {lease} has ended and its fault is in force"
-            assert state.state != "reserved", "the fault was there before its undo was armed"
-            assert self.claimed(user, lease, file), "a fault is in force and its claim is not held"
-
-    @invariant()
-    def time_heals(self) -> None:
-        self.cut_for = max(0, self.cut_for - 1)
-
-    @invariant()
-    def at_most_one_lease_works_on_a_file(self) -> None:
-        for file in FILES:
-            path = f"file:{self.folder / file}"
-            at_it = [key for key in self.known if (s := self.state(*key)) and s.state in LIVE and path in s.claims]
-            sound = [key for key in at_it if not self.known[key].fell_back]
-            assert len(sound) <= 1, f"{file} is held by {sound}"
-
-    @invariant()
-    def a_lease_that_has_ended_stays_so(self) -> None:
-        for key, known in self.known.items():
-            state = self.state(*key)
-            has = state is not None and state.state in ENDED
-            assert has or not known.ended or known.damaged or known.fell_back, f"{key} was revived"
-            known.ended = has and not known.fell_back
-
-    @invariant()
-    def the_history_explains_the_state(self) -> None:
-        for key, known in self.known.items():
-            state = self.state(*key)
-            if state is None or known.damaged or known.fell_back:
-                continue
-            states = [str(line["state"]) for line in state.history]
-            assert states[-1] == state.state
-            assert states[0] in ("reserved", "tombstone")
-            if len(states) < 16:  # longer ones have lost their middle
-                assert all(after in NEXT[before] for before, after in pairwise(states)), states
-            if state.state in ("clean", "reverting", "stuck"):
-                assert state.ended_by, "nobody ended it"
-
-    # ---- how it looks
-
-    def read(self, file: str) -> str:
-        return (self.folder / file).read_text()
-
-    def write(self, file: str, text: str) -> None:
-        (self.folder / file).write_text(text)
-        self.legit[file] = text
-
-    def one(self, which: int) -> tuple[str, str]:
-        """Return the newest leases oftener than the old ones, or one that nobody knows."""
-        newest = list(reversed(self.known))
-        return newest[which] if which < len(newest) else (USERS[which % 2], f"unknown{which}")
-
-    def state(self, user: str, lease: str) -> State | None:
-        seen = self.states.get((user, lease))
-        if seen is None or seen[0] != self.world.changes:
-            folder = LeaseFolder(Home(str(self.folder / user), limited=True), lease, self.world.clock)
-            seen = self.states[user, lease] = (self.world.changes, folder.seen())
-        return seen[1]
-
-    def over(self, state: State) -> bool:
-        halted = self.halted or any((self.folder / user / "HALT").exists() for user in USERS)
-        return halted or state.over(self.world.boot, self.world.clock.boottime_s())
-
-    def kept(self, user: str, lease: str) -> bool:
-        return f"{self.folder / user}/leases/{lease}" in self.world.keepers.alive
-
-    def claimed(self, user: str, lease: str, file: str) -> bool:
-        path = Path(self.world.host(user).claims.path(f"file:{self.folder / file}"))
-        return path.exists() and f'"lease": "{lease}", "home": "{self.folder / user}"' in path.read_text()
-
-    @staticmethod
-    def lines(answer: JsonObject) -> list[JsonObject]:
-        found = answer.get("leases")
-        assert isinstance(found, list), answer
-        return [line for line in found if isinstance(line, dict)]
 
 
 def newest_slot(raw: bytes | bytearray) -> tuple[int, int]:

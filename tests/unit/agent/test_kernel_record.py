@@ -3,7 +3,8 @@
 
 import pytest
 
-from chaosgpu.agent.record import State
+from chaosgpu.agent.clock import Boot
+from chaosgpu.agent.record import ENDED, ENDED_BY, State
 from chaosgpu.agent.store import Damaged
 
 
@@ -43,3 +44,18 @@ def test_a_reason_lasts_until_a_new_undo_begins() -> None:
     again = stuck.moved("reverting", 2.0, "now", None, None)
     assert (again.reason, again.ended_by) == (None, "undo")
     assert "reason" not in again.history[-1]
+
+
+def test_what_others_read_of_a_record_has_these_words_and_these_values() -> None:
+    assert ENDED == ("clean", "tombstone")
+    assert ENDED_BY == ("undo", "deadline", "halt", "unverified", "holder_died", "stop", "abandoned", "refused")
+    assert State("reserved").boot == Boot("", 0)
+    assert State("reserved").moved("armed", 1.23456789, "now", None, None).history[0]["boottime_s"] == 1.234568
+
+
+def test_of_an_earlier_start_of_the_host_no_time_is_left() -> None:
+    state = State("active", boot=Boot("here", 7), deadline_s=9.0, end_s=8.0)
+    assert state.left_s(Boot("here", 7), 5.0) == 3.0
+    for other in (Boot("other", 7), Boot("here", 8)):
+        assert state.left_s(other, 5.0) == 0.0
+        assert state.over(other, 5.0)

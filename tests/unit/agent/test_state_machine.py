@@ -119,18 +119,20 @@ def an_apply_that_died_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_used_up_id_is_applied_again(patch: pytest.MonkeyPatch) -> None:
-    seen = LeaseFolder.seen
+    reserve = applying._reserve
 
-    def forgets_the_ended(folder: LeaseFolder) -> State | None:
-        state = seen(folder)
-        return None if state is not None and state.state == "clean" else state
+    def forgets_the_ended(host: Any, folder: LeaseFolder, *arguments: Any) -> None:
+        state = folder.seen()
+        if state is not None and state.state == "clean":
+            Path(folder.path, "state").unlink()
+        reserve(host, folder, *arguments)
 
     patch.setattr(applying, "repeated", lambda *_: None)
-    patch.setattr(LeaseFolder, "seen", forgets_the_ended)
+    patch.setattr(applying, "_reserve", forgets_the_ended)
 
 
 def a_halt_is_not_looked_at_before_the_fault(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("chaosgpu.agent.halt.latched", lambda _: None)
+    patch.setattr("chaosgpu.agent.halt.refuse_if_latched", lambda _: None)
 
 
 def a_claim_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
@@ -138,24 +140,25 @@ def a_claim_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("chaosgpu.agent.claims.Claims.refuse_held", lambda *_: None)
 
 
-PLANTED = [
-    the_undo_record_is_written_after_the_fault,
-    the_claims_are_given_up_before_it_is_read_back,
-    a_damaged_record_is_executed,
-    a_renewal_revives,
-    what_the_undo_says_is_believed,
-    an_earlier_start_of_the_host_is_not_told_from_this_one,
-    nothing_is_armed,
-    an_apply_that_died_is_forgotten,
-    a_used_up_id_is_applied_again,
-    a_halt_is_not_looked_at_before_the_fault,
-    a_claim_is_not_asked_for,
+# Each mistake with the sentence by which the machine must name it, and not by any other.
+PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
+    (the_undo_record_is_written_after_the_fault, "armed, and its undo record is not on disk"),
+    (the_claims_are_given_up_before_it_is_read_back, "a fault is in force and its claim is not held"),
+    (a_damaged_record_is_executed, "a damaged record was executed"),
+    (a_renewal_revives, "renew revived one that is over"),
+    (what_the_undo_says_is_believed, "has ended and its fault is in force"),
+    (an_earlier_start_of_the_host_is_not_told_from_this_one, "one that is over|lease that is over outlived a sweep"),
+    (nothing_is_armed, "active, and nobody would end it"),
+    (an_apply_that_died_is_forgotten, "an apply that died outlived a sweep"),
+    (a_used_up_id_is_applied_again, "an id that is used up was applied again"),
+    (a_halt_is_not_looked_at_before_the_fault, "a fault was put in on a halted host"),
+    (a_claim_is_not_asked_for, "a fault is in force and its claim is not held"),
 ]
 
 
-@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
-def test_a_kernel_with_a_mistake_is_found(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
+@pytest.mark.parametrize(("plant", "sentence"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
+def test_a_kernel_with_a_mistake_is_found(plant: Callable[[pytest.MonkeyPatch], None], sentence: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError, match=sentence):
             play(FIND_WITHIN)
