@@ -4,11 +4,13 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 SLOT_BYTES = 16384
+_EXITING, _GONE_WITHIN_S = 0x4, 1.0  # the kernel's PF_EXITING
 HARMLESS_FILES = frozenset({"lock", "apply.lock", "keeper.lock", "keeper.log", "holder.log", "holder.json"})
 
 
@@ -31,6 +33,8 @@ class Processes:
             if not pid.isdigit() or pid in self._foreign:
                 continue
             raw = _read(f"/proc/{pid}/environ")
+            if not raw:
+                _await_end(pid)
             if raw is not None and self._wanted in raw.split(b"\0"):
                 found[int(pid)] = (_read(f"/proc/{pid}/cmdline") or b"").decode(errors="replace").split("\0")
             elif note:
@@ -49,6 +53,16 @@ def _read(path: str) -> bytes | None:
             return file.read()
     except OSError:
         return None
+
+
+def _await_end(pid: str) -> None:
+    """Wait until one that is ending has ended: its memory, and so its home, goes before its locks do."""
+    end_s = time.monotonic() + _GONE_WITHIN_S
+    while time.monotonic() < end_s:
+        words = (_read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
+        if len(words) < 7 or words[0] in (b"Z", b"X") or not int(words[6]) & _EXITING:  # noqa: PLR2004 (state, …, flags)
+            return
+        time.sleep(0.001)
 
 
 def verb_of(words: Iterable[str]) -> str:
