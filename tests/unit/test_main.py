@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `chaosgpu` itself: its subcommands, its errors, its log file."""
 
+import argparse
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 
 import chaosgpu
 import chaosgpu.cli.main as command
+from chaosgpu.cli import lint
+from chaosgpu.errors import Refused
 
 CLI = Path(command.__file__).parent
 
@@ -70,3 +74,15 @@ def test_an_error_is_one_sentence_on_standard_error_and_has_its_time_in_the_log_
     [line] = log.read_text().splitlines()
     assert line.endswith("ERROR The host said no. Ask it why.")
     assert line.startswith("20")
+
+
+def test_a_second_call_in_one_process_writes_to_the_standard_error_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: argparse.Namespace) -> int:
+        raise Refused("The host said no. Ask it why.")
+
+    monkeypatch.setattr(lint, "run", refuse)
+    for _ in range(2):
+        now = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", now)
+        assert command.main(["lint", "x.yaml"]) == 2
+        assert now.getvalue() == "The host said no. Ask it why.\n"
