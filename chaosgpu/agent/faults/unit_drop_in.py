@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A runtime drop-in of ours: made whole and never over another, removed only if byte for byte ours.
 
-It lies under /run, so it does not survive a reboot. Name and first line carry our tag and the lease's id, and its path
-and text are in the undo record before it exists.
+It lies under /run, which is memory: it does not survive a reboot, and nothing of it has to be synced. Name and first
+line carry our tag and the lease's id, and its path and text are in the undo record before it exists.
 """
 
 import os

@@ -9,7 +9,7 @@ from chaosgpu.agent.errors import NoEffect, Refused, StoreFailed, Unverified
 from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.on_unit import UNIT_KEYS, OnUnit, claim_of, parse_unit, systemd_of, unit_of
-from chaosgpu.agent.faults.unit_life import BACK_WITHIN_S, Before, Life, mark, marked
+from chaosgpu.agent.faults.unit_life import BACK_WITHIN_S, Before, Life, mark, marked, note
 from chaosgpu.agent.faults.unit_state import UnitState, group_folder, members
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
@@ -97,7 +97,7 @@ class UnitFreeze(Fault[OnUnit]):
         life = _life(prior, context)
         state = life.now()
         if _stands_still(state):
-            mark(context, _THAWED)
+            note(context, _THAWED)
             life.systemd.ask("thaw", "--", state.id)
             if not wait_until(lambda: not _stands_still(life.now()), WITHIN_S / 2, 0.05, context):
                 _thaw_by_the_kernel(life.now())  # systemd has forgotten that it is frozen

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bringing a unit back: start or restart it, wait until it is up and stays up, and tell who else had a hand in it."""
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass
 from typing import Optional, Tuple
@@ -12,10 +13,11 @@ from chaosgpu.agent.faults.contract import Context, Restored
 from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.unit_state import UnitState, host_is_starting, look_at, start_is_queued
 from chaosgpu.agent.process import alive
+from chaosgpu.agent.store import sync_folder
 from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["Before", "Life", "back_within", "mark", "marked", "refuse_company", "request_restart"]
+__all__ = ["Before", "Life", "back_within", "mark", "marked", "note", "refuse_company", "request_restart"]
 
 BACK_WITHIN_S = 30.0
 STAYS_S = 0.5  # one that is up and gone at once is not back
@@ -84,13 +86,13 @@ class Life:
 
     def start(self) -> None:
         """Have it started; a failure that systemd remembers, also one of starting too often, is forgotten first."""
-        mark(self.context, _OURS)
+        note(self.context, _OURS)
         self._forget_failure(self.now())
         self.systemd.ask("start", "--no-block", "--", self.before.unit)
 
     def restart(self) -> None:
         """Have it restarted, likewise."""
-        mark(self.context, _OURS)
+        note(self.context, _OURS)
         request_restart(self.systemd, self.now())
 
     def come_back(self) -> bool:
@@ -140,7 +142,7 @@ class Life:
         )
 
     def _stopped_by_somebody(self, state: UnitState) -> bool:
-        if not state.down or state.failed or self._noted() or not self.before.in_this_boot():
+        if not state.down or state.has_job or state.failed or self._noted() or not self.before.in_this_boot():
             return False
         if state.whole("ActiveExitTimestampMonotonic") == 0:
             return self.forgotten_is_stopped
@@ -175,10 +177,17 @@ class Life:
 
 
 def mark(context: Context, what: str) -> None:
-    """Leave word in the lease's folder of what we are about to do to the unit."""
+    """Leave word in the lease's folder, durable, of what we are about to do to the unit."""
     if context.lease_dir is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
         os.close(os.open(f"{context.lease_dir}/unit-{what}", flags, 0o600))
+        sync_folder(context.lease_dir)
+
+
+def note(context: Context, what: str) -> None:
+    """Leave the same word in an undo: a disk that takes it no more must not keep the fault in force."""
+    with contextlib.suppress(OSError):
+        mark(context, what)
 
 
 def marked(context: Context, what: str) -> bool:
