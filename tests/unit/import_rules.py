@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unit.house_rules import Tree
 
-AREAS = frozenset({"gpu", "host", "triton"})
+AREAS = frozenset({"cuda", "gpu", "host", "triton"})
 _BELOW = frozenset({"errors", "lease", "fleet"})
 
 # Each room and the rooms that it may import; itself goes without saying. A new room needs a line here.
@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "selfdrill": frozenset({"errors", "agent"}),
     "lab": frozenset({"errors", "sim", "triton", "lease", "fleet"}),
     "cli": frozenset(
-        {"selfdrill", "errors", "sim", "lab", "lint", "lease", "fleet", "agent", "gpu", "triton", "controls"}
+        {"selfdrill", "errors", "sim", "lab", "lint", "lease", "fleet", "agent", "cuda", "gpu", "triton", "controls"}
     ),
 }
 # Words of the protocol are shared over the process boundary, and nothing that does anything: those for JSON values,
