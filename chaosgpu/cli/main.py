@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _logger(log_file: str | None) -> logging.Logger:
     """Set up the logger `chaosgpu`: bare sentences on standard error, and with time and level in the file."""
     for old in logging.getLogger("chaosgpu").handlers[:]:  # of an earlier call: its standard error may be another one
-        logging.getLogger("chaosgpu").removeHandler(old)
-        old.close()
+        if hasattr(old, logzero.LOGZERO_INTERNAL_LOGGER_ATTR):
+            logging.getLogger("chaosgpu").removeHandler(old)
+            old.close()
     plain = logging.Formatter("%(message)s")
     logzero.setup_logger(name="chaosgpu", level=logging.INFO, formatter=plain, logfile=log_file)  # type: ignore[no-untyped-call]  # logzero has no types
     logger = logging.getLogger("chaosgpu")
