@@ -83,17 +83,20 @@ def eight(machine: None) -> Iterator[tuple[Bench, float]]:  # noqa: ARG001 (it s
 @pytest.fixture
 def host(fleet: Bench) -> Iterator[Host]:
     """Give the first host, on which nothing is open before or after."""
-    one = fleet.hosts[0]
-    yield one
-    one.agent("undo", {"all": True})
+    yield from _lent(fleet.hosts[0])
 
 
 @pytest.fixture
 def other(fleet: Bench) -> Iterator[Host]:
     """Give the second host, likewise."""
-    one = fleet.hosts[1]
+    yield from _lent(fleet.hosts[1])
+
+
+def _lent(one: Host) -> Iterator[Host]:
     yield one
     one.agent("undo", {"all": True})
+    # A service that a test killed, or that was too slow to stop, is no finding of the next test.
+    one.run(["systemctl", "reset-failed"])
 
 
 @pytest.fixture(scope="session")

@@ -76,13 +76,23 @@ def test_of_two_applies_at_once_one_has_the_claim_and_on_two_claims_both(host: H
 @contextmanager
 def _storm(host: Host, what: str) -> Iterator[None]:
     """Let systemd read all its units, or start itself anew, again and again."""
-    script = f"while :; do systemctl {what}; date +%s%N > /run/storm; sleep 0.05; done"
+    again = f"while [ -e /run/storm ]; do systemctl {what}; date +%s%N > /run/stormed; sleep 0.05; done"
+    script = f"touch /run/storm; {again}"
     host.run(["systemd-run", "--quiet", "--unit=storm", "sh", "-c", script], check=True)
     try:
-        wait_until(lambda: host.run(["test", "-e", "/run/storm"]).returncode == 0)
+        wait_until(lambda: host.run(["test", "-e", "/run/stormed"]).returncode == 0)
         yield
     finally:
-        host.run(["sh", "-c", "systemctl stop storm; rm -f /run/storm"])
+        # Not `systemctl stop`: in the storm it may not be heard, and the storm would go on in every later test.
+        host.run(["rm", "-f", "/run/storm"], check=True)
+        wait_until(lambda: _is_calm(host))
+        host.run(["rm", "-f", "/run/stormed"], check=True)
+
+
+def _is_calm(host: Host) -> bool:
+    """Tell whether the storm has ended and systemd is back on the bus."""
+    calm = host.run(["systemctl", "is-active", "--quiet", "storm"]).returncode != 0
+    return calm and host.run(["busctl", "status", "org.freedesktop.systemd1"]).returncode == 0
 
 
 @pytest.mark.parametrize("what", ["daemon-reload", "daemon-reexec"])

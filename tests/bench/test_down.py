@@ -69,8 +69,8 @@ def _up_in_another_process(folder: Path, how: str = "tied") -> "tuple[subprocess
 
 
 def _kill(child: "subprocess.Popen[str]") -> None:
-    child.kill()
-    child.communicate()
+    with child:  # and again where its test has failed
+        child.kill()
 
 
 def test_nothing_is_left_after_down(folder: Path) -> None:
