@@ -7,7 +7,8 @@ AgentError
 │   ├── NoEffect     the value is already at the goal, so the fault would do nothing
 │   ├── Claimed      another lease holds the resource, or it cannot be read whether one does
 │   ├── Forbidden    the host's policy does not permit it
-│   └── Halted       the kill switch is latched on this host
+│   ├── Halted       the kill switch is latched on this host
+│   └── Unanswered   a program or process that was asked has died, failed or kept silent
 ├── DriverFailed     the NVIDIA driver answered with an error, or is not there
 │   ├── DriverDied   the driver's process ended before it answered: killed, by somebody or for memory
 │   ├── DriverHung   a driver call did not come back within its deadline; its process was killed
@@ -20,6 +21,7 @@ from typing import Optional
 
 __all__ = [
     "FAULT_BROKE",
+    "PASSING",
     "AgentError",
     "BadRequest",
     "Claimed",
@@ -32,6 +34,7 @@ __all__ = [
     "NoEffect",
     "Refused",
     "StoreFailed",
+    "Unanswered",
     "Unverified",
     "as_agent_error",
 ]
@@ -80,6 +83,10 @@ class Forbidden(Refused):
     kind = "forbidden"
 
 
+class Unanswered(Refused):
+    """A program or process that was asked has died, failed or kept silent: another try may well end differently."""
+
+
 class Halted(Refused):
     """The kill switch is latched on this host."""
 
@@ -124,6 +131,10 @@ class StoreFailed(AgentError):
     """The lease store could not be read or written."""
 
     kind = "store"
+
+
+# What one process alone may lack, or a starved host may be too slow for; another try may well end differently.
+PASSING = (OSError, StoreFailed, DriverDied, DriverHung, Unanswered)
 
 
 def as_agent_error(error: BaseException, what: str) -> AgentError:

@@ -11,7 +11,7 @@ from typing import Optional
 from chaosgpu.agent import by_hand
 from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.environment import from_record
-from chaosgpu.agent.errors import FAULT_BROKE, AgentError, DriverDied, DriverHung, DriverStuck, Refused, StoreFailed
+from chaosgpu.agent.errors import FAULT_BROKE, PASSING, AgentError, DriverStuck, Refused, StoreFailed
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.holding import end_holder
@@ -20,9 +20,6 @@ from chaosgpu.agent.record import ENDED, State, Undo
 from chaosgpu.agent.store import Damaged
 
 __all__ = ["revert", "settle"]
-
-# What this process alone may lack, or a starved host may be too slow for; another try may well end differently.
-_PASSING = (OSError, StoreFailed, DriverDied, DriverHung)
 
 
 def revert(
@@ -72,10 +69,10 @@ def _revert(host: Host, folder: LeaseFolder, state: State, undo: Optional[Undo],
     try:
         try:
             restored = _put_back(host, folder, state, undo)
-        except _PASSING:  # a process that was killed, a call that failed: neither says much, once more
+        except PASSING:  # a process that was killed, a call that failed: neither says much, once more
             restored = _put_back(host, folder, state, undo)
     except (AgentError, *FAULT_BROKE) as error:
-        if last_try is None and isinstance(error, _PASSING):
+        if last_try is None and isinstance(error, PASSING):
             return replace(state, reason=f"{str(error).rstrip('.')}. It is tried again by the host.")
         if last_try is False and not isinstance(error, DriverStuck):
             return state

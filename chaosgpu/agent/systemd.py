@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Mapping, Optional, Sequence, Tuple
 
-from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.errors import Refused, Unanswered
 
 __all__ = ["BOOTED", "PROGRAMS", "Systemd", "find_systemd", "no_systemd"]
 
@@ -31,7 +31,7 @@ class Systemd:
     version: int
 
     def ask(self, *words: str, within_s: Optional[float] = None) -> str:
-        """Run systemctl and return what it said; Refused where it failed or did not answer in time."""
+        """Run systemctl and return what it said; Unanswered where it failed or did not answer in time."""
         return _call((self.systemctl, "--no-pager", "--no-ask-password", *words), within_s)
 
     def reload(self) -> None:
@@ -39,7 +39,7 @@ class Systemd:
         self.ask("daemon-reload", within_s=RELOADS_WITHIN_S)
 
     def start(self, *words: str) -> str:
-        """Run systemd-run; Refused likewise."""
+        """Run systemd-run; Unanswered likewise."""
         return _call((self.systemd_run, "--quiet", "--collect", *words))
 
     def log_of(self, invocation: str) -> str:
@@ -70,7 +70,7 @@ class Systemd:
 
 
 def find_systemd(booted: str = BOOTED, programs: Sequence[str] = PROGRAMS) -> Optional[Systemd]:
-    """Return systemd where it is PID 1 and answers, None where there is none; Refused where it hangs."""
+    """Return systemd where it is PID 1 and answers, None where there is none; Unanswered where nobody can know."""
     if not os.path.isdir(booted):  # noqa: PTH112 (pathlib costs 9 ms at start)
         return None
     systemctl, systemd_run = (_program(name, programs) for name in ("systemctl", "systemd-run"))
@@ -78,7 +78,7 @@ def find_systemd(booted: str = BOOTED, programs: Sequence[str] = PROGRAMS) -> Op
         return None
     try:
         said = _call((systemctl, "show", "--property=Version"))
-    except _Silent:
+    except _NoWord:
         raise
     except Refused:
         return None  # programs in a container whose PID 1 is something else
@@ -91,8 +91,8 @@ def no_systemd() -> Optional[Systemd]:
     return None
 
 
-class _Silent(Refused):
-    """No answer in time: that host is ill, and nothing is begun on it."""
+class _NoWord(Unanswered):
+    """No answer in time, or nobody who could give one: that host is ill, and nothing is begun on it."""
 
 
 def _program(name: str, folders: Sequence[str]) -> Optional[str]:
@@ -118,16 +118,18 @@ def _call(words: Sequence[str], within_s: Optional[float] = None) -> str:
             preexec_fn=partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 (one thread)
         )
     except OSError as error:
-        raise Refused(f"`{shown}` could not be started: {error.strerror}.") from error
+        raise _NoWord(f"`{shown}` could not be started: {error.strerror}.") from error
     try:
         out, said = child.communicate(timeout=within_s)
     except subprocess.TimeoutExpired as error:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        raise _Silent(
+        raise _NoWord(
             f"`{shown}` did not answer within {within_s:g} s, so nothing can be relied on here: see what PID 1 "
             "is waiting for (`journalctl -b _PID=1`)."
         ) from error
+    if child.returncode < 0:
+        raise _NoWord(f"`{shown}` was ended by signal {-child.returncode} before it had answered.")
     if child.returncode != 0:
-        raise Refused(f"`{shown}` ended with {child.returncode}: {said.decode(errors='replace').strip()[:300]}")
+        raise Unanswered(f"`{shown}` ended with {child.returncode}: {said.decode(errors='replace').strip()[:300]}")
     return out.decode(errors="replace")

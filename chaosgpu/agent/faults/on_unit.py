@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from chaosgpu.agent import values
-from chaosgpu.agent.errors import BadRequest, Forbidden, Refused
+from chaosgpu.agent.errors import BadRequest, Forbidden, Refused, Unanswered
 from chaosgpu.agent.faults import proc_table
 from chaosgpu.agent.faults.contract import Context
 from chaosgpu.agent.faults.unit_state import UnitState, look_at, members
@@ -46,7 +46,7 @@ def parse_unit(raw: JsonMapping) -> str:
 
 
 def systemd_of(context: Context) -> Systemd:
-    """Return systemd; Forbidden under a home of its own, Refused where systemd is not PID 1 or we are not root."""
+    """Return systemd; Forbidden under a home of its own, Refused where we are not root or it is not PID 1."""
     if context.limited_to_home is not None:
         raise Forbidden(
             f"Under CHAOSGPU_AGENT_HOME={context.limited_to_home} no unit of this host is touched. Unset the variable "
@@ -56,7 +56,7 @@ def systemd_of(context: Context) -> Systemd:
         raise Refused(f"Only root may change units, and this agent runs as user {os.geteuid()}; nothing was touched.")
     found = context.find_systemd()
     if found is None:
-        raise Refused("systemd is not this host's PID 1, so it has no units that could be broken; nothing was touched.")
+        raise Unanswered("systemd is not this host's PID 1, or does not say so now; no unit of it was touched.")
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.errors import Refused, Unanswered
 from chaosgpu.agent.faults.unit_state import UnitState, group_folder
 
 __all__ = ["Node", "nvidia_nodes", "permitted", "tried"]
@@ -58,7 +58,7 @@ def permitted(state: UnitState, denied: Sequence[Node], folder: str = "/dev") ->
 def tried(state: UnitState, paths: Sequence[str]) -> Dict[str, int]:
     """Open each node from inside the unit's control group; return the error numbers, 0 where it could be opened.
 
-    A child of ours joins the group for that moment. Refused where it could not join or gave no answer in time.
+    A child of ours joins the group for that moment. Unanswered where it could not join or gave no answer in time.
     """
     group = _folder_with_processes(state)
     reading, writing = os.pipe()
@@ -77,7 +77,7 @@ def tried(state: UnitState, paths: Sequence[str]) -> Dict[str, int]:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     if len(answer) != len(paths):
-        raise Refused(
+        raise Unanswered(
             f"No process could be put into the control group {group} to see what it can open: nobody would know "
             "whether the devices are denied."
         )

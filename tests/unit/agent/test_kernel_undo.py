@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from chaosgpu.agent.errors import DriverDied, DriverFailed, DriverHung, Refused, StoreFailed
+from chaosgpu.agent.errors import AgentError, DriverDied, DriverHung, Refused, StoreFailed, Unanswered
 from chaosgpu.agent.faults.contract import Restored
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
@@ -106,16 +106,17 @@ def test_a_driver_that_hangs_in_the_kernel_is_not_tried_again(bench: Bench) -> N
     assert revert(bench.host, bench.lease(), "deadline", last_try=False).state == "stuck"
 
 
-@pytest.mark.parametrize("no_answer", [DriverDied("killed"), DriverHung("late")])
-def test_a_driver_that_died_or_was_late_is_asked_once_more(bench: Bench, no_answer: DriverFailed) -> None:
+@pytest.mark.parametrize("no_answer", [DriverDied("killed"), DriverHung("late"), Unanswered("killed")])
+def test_a_driver_or_a_systemd_that_died_or_was_late_is_asked_once_more(bench: Bench, no_answer: AgentError) -> None:
     apply(bench.host, bench.order())
     with mock.patch.object(HoldingFile, "undo"):
         fault = HoldingFile()
         bench.changes["faults"] = lambda: {fault.name: fault}
-        for deaths, ends in ((2, "reverting"), (1, "clean")):
+        # A verb has one try: it leaves the rest to keeper and sweep, and never says stuck for such a reason.
+        for deaths, last_try, ends in ((2, False, "reverting"), (2, None, "reverting"), (1, False, "clean")):
             died: list[Any] = [no_answer] * deaths
             with mock.patch.object(HoldingFile, "restored", side_effect=[*died, Restored(clean=True, values={})]):
-                assert revert(bench.host, bench.lease(), "undo", last_try=False).state == ends
+                assert revert(bench.host, bench.lease(), "undo", last_try=last_try).state == ends
 
 
 def test_what_is_not_as_captured_is_stuck_with_what_to_do(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chaosgpu.agent import systemd
 from chaosgpu.agent.clock import SystemClock
-from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.errors import Refused, Unanswered
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.process import alive, identity
@@ -139,6 +139,11 @@ def test_a_systemd_that_hangs_is_an_error_and_not_taken_for_none(
         find_systemd(*place)
     asleep = identity(int(pids.read_text()))
     wait_until(lambda: asleep is None or not alive(asleep))
+
+
+def test_a_program_of_systemds_that_is_killed_is_an_error_that_may_pass_and_not_taken_for_none(tmp_path: Path) -> None:
+    with pytest.raises(Unanswered, match="ended by signal 9"):
+        find_systemd(*_host(tmp_path, "kill -KILL $$"))
 
 
 def test_nothing_is_armed_where_systemd_hangs_and_it_is_asked_once(tmp_path: Path) -> None:
