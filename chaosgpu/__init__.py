@@ -5,6 +5,8 @@ __all__ = ["__version__", "discover"]
 __version__ = "0.1.0"
 
 _ACTIVITY_MODULES = (
+    ("chaosgpu.cuda.probes", "probes"),
+    ("chaosgpu.cuda.tolerances", "probes"),
     ("chaosgpu.gpu.actions", "actions"),
     ("chaosgpu.gpu.probes", "probes"),
     ("chaosgpu.host.actions", "actions"),

@@ -12,7 +12,7 @@ from typing import Union, get_args, get_origin
 
 import chaosgpu
 
-KINDS = {"actions": "action", "probes": "probe"}
+KINDS = {"actions": "action", "probes": "probe", "tolerances": "probe"}
 NAMES: dict[object, str] = {
     bool: "boolean",
     int: "integer",

@@ -4,7 +4,7 @@
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosgpu.cuda.compatibility import compatibility
@@ -14,6 +14,7 @@ from chaosgpu.cuda.versions import numbers
 DATA = compatibility()
 CUDAS = [entry.cuda for entry in DATA.cuda_drivers]
 DRIVERS = sorted({entry.driver for entry in DATA.cuda_drivers} | {"450.80.02", "525", "580"}, key=numbers)
+_SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _ORDER = [Support.FULL, Support.MINOR, Support.UNKNOWN, Support.NONE]
 
 
@@ -88,6 +89,7 @@ def test_the_forward_compatibility_package_never_counts_under_a_newer_driver() -
     assert driver_supports(DATA, "570.124.06", "13.0.2", {"13.0": "580.95.05"}).support is Support.FORWARD
 
 
+@_SETTINGS
 @given(st.sampled_from(CUDAS), st.sampled_from(DRIVERS), st.sampled_from(DRIVERS))
 def test_a_newer_driver_never_supports_less(cuda: str, one: str, other: str) -> None:
     older, newer = sorted((one, other), key=numbers)
@@ -95,6 +97,7 @@ def test_a_newer_driver_never_supports_less(cuda: str, one: str, other: str) -> 
     assert ranks[1] <= ranks[0]
 
 
+@_SETTINGS
 @given(st.integers(14, 99), st.sampled_from(DRIVERS))
 def test_a_cuda_that_is_newer_than_the_data_is_unknown(major: int, driver: str) -> None:
     assert driver_supports(DATA, driver, f"{major}.0").support is Support.UNKNOWN

@@ -5,7 +5,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosgpu.cuda import lockfile
@@ -123,7 +123,7 @@ _KEY = st.one_of(
 _VERSION = st.from_regex(r"[0-9][0-9.:~+-]{0,10}", fullmatch=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEY, _VERSION, max_size=8))
 def test_any_names_and_versions_survive_the_file(values: dict[str, Value]) -> None:
     lock = Lock.model_validate(

@@ -11,14 +11,14 @@ from chaosgpu.fleet.values import JsonValue
 from support.drift_facts import DRIVER, host
 
 DATA = compatibility()
-_CUSPARSE = [
+_CUSPARSE: JsonValue = [
     {"path": "/opt/v/nvidia/cusparse/lib/libcusparse.so.12", "version": "12.5.10.65", "deleted": False},
     {"path": "/usr/local/cuda/lib64/libcusparse.so.12.5.4.2", "version": "12.5.4.2", "deleted": False},
 ]
-_GONE = [{"path": f"/usr/lib/libcuda.so.{DRIVER}", "version": DRIVER, "deleted": True}]
+_GONE: JsonValue = [{"path": f"/usr/lib/libcuda.so.{DRIVER}", "version": DRIVER, "deleted": True}]
 _NO_MODULE = "no NVIDIA module is on the disk for the running kernel 6.8.0-85-generic"
-_CUDART13 = [{"path": "/x/libcudart.so.13", "version": "13.3.29", "deleted": False}]
-_CUDART14 = [{"path": "/x/libcudart.so.14", "version": "14.0.1", "deleted": False}]
+_CUDART13: JsonValue = [{"path": "/x/libcudart.so.13", "version": "13.3.29", "deleted": False}]
+_CUDART14: JsonValue = [{"path": "/x/libcudart.so.14", "version": "14.0.1", "deleted": False}]
 _IMAGE = "nvcr.io/nvidia/tritonserver:{}"
 
 

@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosgpu.cuda.versions import DebianVersion, numbers, upstream
@@ -20,13 +20,14 @@ DEBIAN = st.builds(
     st.builds(lambda text: f"-{text}" if text else "", _SOME),
 )
 DRIVER = st.lists(st.integers(0, 999), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+_SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _dpkg_says(one: str, relation: str, other: str) -> bool:
     return subprocess.run(["dpkg", "--compare-versions", one, relation, other], check=False, timeout=20).returncode == 0
 
 
-@settings(max_examples=150, deadline=None)
+@_SETTINGS
 @given(DEBIAN, DEBIAN)
 def test_two_package_versions_are_ordered_as_dpkg_orders_them(one: str, other: str) -> None:
     mine = DebianVersion(one), DebianVersion(other)
@@ -34,6 +35,7 @@ def test_two_package_versions_are_ordered_as_dpkg_orders_them(one: str, other: s
     assert _dpkg_says(one, relation, other)
 
 
+@_SETTINGS
 @given(st.lists(DEBIAN, min_size=3, max_size=3))
 def test_the_order_of_package_versions_has_no_circles(texts: list[str]) -> None:
     low, middle, high = sorted(DebianVersion(text) for text in texts)
@@ -42,6 +44,7 @@ def test_the_order_of_package_versions_has_no_circles(texts: list[str]) -> None:
     assert not high < low
 
 
+@_SETTINGS
 @given(DEBIAN, DEBIAN)
 def test_equal_package_versions_have_one_hash(one: str, other: str) -> None:
     mine = DebianVersion(one), DebianVersion(other)
@@ -62,6 +65,7 @@ def test_versions_as_the_driver_has_them_are_in_order(lower: str, higher: str) -
     assert DebianVersion(lower) < DebianVersion(higher)
 
 
+@_SETTINGS
 @given(DRIVER, DRIVER)
 def test_driver_versions_are_ordered_by_their_numbers_and_not_by_their_letters(one: str, other: str) -> None:
     padded = [[*map(int, text.split(".")), 0, 0, 0, 0][:4] for text in (one, other)]
