@@ -30,6 +30,9 @@ class Pins:
 def pins_of(due: Mapping[str, Value]) -> Pins:
     """Return the pins of a host's locked packages; BadArgument where the lock names none."""
     packages = {key.removeprefix("packages."): str(value) for key, value in due.items() if key.startswith("packages.")}
+    for what in ("driver.package", "driver.module_package"):
+        if f"{what}_name" in due and what in due:
+            packages[str(due[f"{what}_name"])] = str(due[what])
     if not packages:
         raise BadArgument("The lock file names no packages for this host, so there is nothing to pin.")
     by_version: dict[str, list[str]] = {}

@@ -69,6 +69,12 @@ def test_packages_of_one_version_are_one_record() -> None:
     assert pins.preferences.count("Pin-Priority: 1001") == 2
 
 
+def test_the_drivers_own_packages_are_pinned_where_the_lock_names_them() -> None:
+    pins = pins_of({"driver.package_name": "libcuda1", "driver.package": "535.261.03-1", "driver.module": "535.261.03"})
+    assert "Package: libcuda1\nPin: version 535.261.03-1\n" in pins.preferences
+    assert pins.holds == ("libcuda1",)
+
+
 def test_a_lock_without_packages_has_nothing_to_pin() -> None:
     with pytest.raises(BadArgument, match="nothing to pin"):
         pins_of({"driver.module": "580.95.05"})
