@@ -172,7 +172,7 @@ def test_a_wrong_value_is_refused_before_a_host_is_asked(call: Callable[[], obje
 
 
 def test_an_agent_without_this_reading_is_an_error_and_not_clean() -> None:
-    old = MemoryTransport(lambda verb, request: {"error": {"kind": "internal", "message": "no such reading"}})  # noqa: ARG005
+    old = MemoryTransport(lambda verb, request: {"error": {"kind": "internal", "message": "no such reading"}})  # noqa: ARG005 (the seam)
     with use_transport(old), pytest.raises(AgentFailed, match="no such reading"):
         probes.versions_match()
 
