@@ -82,14 +82,14 @@ def test_daemon_reload_and_an_early_start_do_not_end_a_lease(host: Host) -> None
 
 
 def test_a_renewed_lease_outlives_the_moment_its_timer_was_set_for(host: Host) -> None:
-    apply(host, "renewed", ttl_s=1.5, max_duration_s=30)
-    kill_keeper(host, "renewed")
-    host.agent("renew", {"leases": ["renewed"], "ttl_s": 4.0})
-    time.sleep(2.0)
+    apply(host, "outlives", ttl_s=3.0, max_duration_s=30)
+    kill_keeper(host, "outlives")
+    host.agent("renew", {"leases": ["outlives"], "ttl_s": 6.0})
+    time.sleep(3.5)
     assert broken(host)
-    assert units(host, "renewed")["revert.service"] == "active running"
-    wait_until(lambda: not broken(host), 4.0 + _LATE_S)
-    wait_until(lambda: units(host, "renewed") == {})
+    assert units(host, "outlives")["revert.service"] == "active running"
+    wait_until(lambda: not broken(host), 6.0 + _LATE_S)
+    wait_until(lambda: units(host, "outlives") == {})
 
 
 def test_a_killed_reverter_is_started_again_and_leaves_no_failed_unit(host: Host) -> None:
@@ -144,14 +144,14 @@ def test_where_logind_kills_what_a_session_leaves_the_lease_ends_at_its_deadline
 
 def test_where_systemd_does_not_start_units_nothing_is_touched(host: Host) -> None:
     """A shut bus, as it looks to the agent: systemctl answers, and no timer can be had."""
-    host.run(["systemctl", "mask", "--runtime", "chaosgpu-revert-refused.timer"], check=True)
+    host.run(["systemctl", "mask", "--runtime", "chaosgpu-revert-unstarted.timer"], check=True)
     try:
         uuid = host.gpus().show()[0]["identity"]["uuid"]
-        order = {"lease": "refused", "fault": "gpu.power.cap", "ttl_s": 5, "max_duration_s": 5, "run": "r"}
+        order = {"lease": "unstarted", "fault": "gpu.power.cap", "ttl_s": 5, "max_duration_s": 5, "run": "r"}
         answer = host.agent("apply", {**order, "params": {"gpu": uuid, "watts": 300}})
         assert answer["error"]["kind"] == "refused"
         assert "timer that would undo this lease could not be set" in answer["error"]["message"]
         assert not broken(host)
-        assert units(host, "refused").keys() <= {"revert.timer"}
+        assert units(host, "unstarted").keys() <= {"revert.timer"}
     finally:
-        host.run(["systemctl", "unmask", "--runtime", "chaosgpu-revert-refused.timer"], check=True)
+        host.run(["systemctl", "unmask", "--runtime", "chaosgpu-revert-unstarted.timer"], check=True)
