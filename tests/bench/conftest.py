@@ -97,6 +97,8 @@ def _lent(one: Host) -> Iterator[Host]:
     one.agent("undo", {"all": True})
     # A service that a test killed, or that was too slow to stop, is no finding of the next test.
     one.run(["systemctl", "reset-failed"])
+    if not one.agent("list")["leases"]:  # the ids of what has ended are free again for the next test
+        one.run(["find", "/var/lib/chaosgpu/leases", "-mindepth", "1", "-delete"])
 
 
 @pytest.fixture(scope="session")
