@@ -112,7 +112,7 @@ class UnitGpuHide(Fault[HideParams]):
         life = _life(params, prior, context)
         _drop_in(prior).take_away(life.systemd)
         state = life.now()
-        if state.has_job or (not state.down and not life.same_start(state) and _has_ours(state)):
+        if state.has_job or (not state.down and not life.same_start(state) and _keeps_ours(state, prior)):
             life.restart()
         else:
             life.revive()
@@ -130,8 +130,9 @@ class UnitGpuHide(Fault[HideParams]):
             now = _environment(state)
             same = {name: now.get(name) == before.get(name) for name in now}
             settled = replace(settled, values={**settled.values, "environment_is_as_before": all(same.values())})
-            if not all(same[name] for name in HIDDEN):
-                wrong = f"{state.id} runs with {_TELLS}={now[_TELLS]}, and had {before.get(_TELLS)}"
+            for name in HIDDEN:
+                if not same[name]:
+                    wrong = f"{state.id} runs with {name}={now[name]}, and had {before.get(name)}"
         return _drop_in(prior).judged(settled, life.systemd, wrong)
 
     @staticmethod
@@ -160,6 +161,12 @@ def _has_ours(state: UnitState) -> bool:
     """Tell whether it runs with our value; a start whose process is not there yet or any more counts as ours."""
     found = _started_with(state)
     return found is None or found.get(_TELLS) == HIDDEN[_TELLS]
+
+
+def _keeps_ours(state: UnitState, prior: JsonMapping) -> bool:
+    """Tell whether it runs with any value of ours that it did not have: one alone may have been set again."""
+    found, before = _started_with(state), values.mapping(prior, "environment")
+    return found is None or any(found.get(name) == ours != before.get(name) for name, ours in HIDDEN.items())
 
 
 def _environment(state: UnitState) -> Dict[str, Optional[str]]:
