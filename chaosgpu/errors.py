@@ -7,6 +7,7 @@ ActivityFailed (Chaos Toolkit)
 ├── Refused              a guard, a claim or the host's policy said no; nothing was changed
 │   └── NoGuard          an action in a run without the guard control
 ├── Unreachable          the agent or the service could not be reached, or broke off
+│   └── NotReached       no connection came about: nothing was sent
 ├── AgentFailed          the agent answered with an error; `kind` is the agent's word for it
 │   └── FaultUnverified  the fault was put in and could not be seen; it was undone at once
 ├── NotRestored          something was not put back: the lease is stuck and says what to do by hand
@@ -27,6 +28,7 @@ __all__ = [
     "LabFailed",
     "LedgerBroken",
     "NoGuard",
+    "NotReached",
     "NotRestored",
     "ReadingUnknown",
     "Refused",
@@ -52,6 +54,10 @@ class NoGuard(Refused):
 
 class Unreachable(ChaosGpuError):
     """The agent or the service could not be reached, or broke off before it had answered."""
+
+
+class NotReached(Unreachable):
+    """No connection to the host came about: nothing was sent there."""
 
 
 class AgentFailed(ChaosGpuError):

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`chaosgpu doctor`: what works on this host and what does not, as the agent sees it."""
+"""`chaosgpu doctor`: what works on a host and what does not, as its agent sees it."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosgpu.cli.fleet import add_options, hosts_meant
+
+if TYPE_CHECKING:
+    from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["add_parser", "run"]
 
@@ -36,37 +42,50 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "doctor",
         help="check what works on this host: driver, policy, undo, each fault, residue, remediation agents",
-        description="Print the checks of this host's agent, the worst first. Nothing is changed.",
-        epilog="Exit code: 0 nothing fails, 1 something fails, 2 the agent could not be asked.",
+        description="Print the checks of each host's agent, the worst first. Nothing is changed.",
+        epilog="Exit code: 0 nothing fails, 1 something fails or a host gave no answer, 2 the only one gave none.",
     )
     parser.add_argument("--json", action="store_true", help="print the agent's answer as JSON")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=60.0, metavar="SECONDS", help="for the answer (default: 60)")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the agent for its checks and print them as a table."""
-    from chaosgpu.fleet.ask import ask  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.targets import LOCAL  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.values import objects  # noqa: PLC0415 (other subcommands need none of it)
+    """Ask each agent for its checks and print them as tables."""
+    from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.fleet.everywhere import ask_everywhere  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.values import objects  # noqa: PLC0415 (likewise)
 
-    answer = ask(LOCAL, "doctor", {}, args.timeout_s)
-    found = objects(answer, "checks")
+    answers = ask_everywhere(hosts_meant(args), "doctor", {}, args.timeout_s)
+    failed = {host: answer for host, answer in answers.items() if isinstance(answer, ChaosGpuError)}
+    if len(answers) == 1 and failed:
+        raise next(iter(failed.values()))
+    asked = {host: answer for host, answer in answers.items() if not isinstance(answer, ChaosGpuError)}
     if args.json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-    else:
-        checks = [
-            _Check(
-                str(check.get("name")),
-                ok if isinstance(ok := check.get("ok"), bool) else None,
-                str(check.get("detail", "")),
-                str(check.get("group", "")),
-                str(check.get("by_hand", "")),
-            )
-            for check in found
-        ]
-        _write(str(answer.get("host", LOCAL)), checks)
-    return 1 if any(check.get("ok") is False for check in found) else 0
+        told = asked | {host: {"error": str(why)} for host, why in failed.items()}
+        shown = next(iter(told.values())) if len(told) == 1 else told
+        sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    wrong = bool(failed)
+    for host, answer in asked.items():
+        found = objects(answer, "checks")
+        wrong |= any(check.get("ok") is False for check in found)
+        if not args.json:
+            _write(str(answer.get("host", host)), [_check(check) for check in found])
+    for host, why in {} if args.json else failed.items():
+        sys.stdout.write(f"{host} could not be asked: {why}\n")
+    return 1 if wrong else 0
+
+
+def _check(check: "JsonObject") -> _Check:
+    ok = check.get("ok")
+    return _Check(
+        str(check.get("name")),
+        ok if isinstance(ok, bool) else None,
+        str(check.get("detail", "")),
+        str(check.get("group", "")),
+        str(check.get("by_hand", "")),
+    )
 
 
 def _write(host: str, checks: Sequence[_Check]) -> None:

@@ -5,6 +5,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from chaosgpu.cli.fleet import add_options
+
 if TYPE_CHECKING:
     from chaosgpu.fleet.values import JsonObject
 
@@ -23,6 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why; others will ask")
     parser.add_argument("--by", metavar="NAME", help="who (default: who is logged in)")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=90.0, metavar="SECONDS", help="for each host (default: 90)")
     return parser
 

@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from chaosgpu.cli.fleet import add_options, hosts_meant
+
 if TYPE_CHECKING:
     from chaosgpu.fleet.values import JsonObject
 
@@ -27,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.add_argument("--verify", action="store_true", help="look again whether each fault is in force")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=60.0, metavar="SECONDS", help="for each host (default: 60)")
     return parser
 
@@ -34,10 +37,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Ask, print, and return the exit code."""
     from chaosgpu.fleet.everywhere import ask_everywhere  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.targets import known_hosts  # noqa: PLC0415 (likewise)
     from chaosgpu.fleet.values import objects  # noqa: PLC0415 (likewise)
 
-    answers = ask_everywhere(known_hosts(), "list", {"verify": args.verify}, args.timeout_s)
+    answers = ask_everywhere(hosts_meant(args), "list", {"verify": args.verify}, args.timeout_s)
     cut_off = {host: str(answer) for host, answer in answers.items() if isinstance(answer, Exception)}
     leases: list[JsonObject] = []
     halted: dict[str, object] = {}
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         leases += [{"host": host, **lease} for lease in objects(answer, "leases")]
         if answer.get("halted") is not None:
             halted[host] = answer["halted"]
-    stuck = [{**lease, "before": _before(lease, args.timeout_s)} for lease in leases if lease.get("state") == "stuck"]
+    stuck = _with_before([lease for lease in leases if lease.get("state") == "stuck"], args.timeout_s)
     rest = [lease for lease in leases if lease.get("state") != "stuck"]
     code = _STUCK if stuck else _UNKNOWN if cut_off else OPEN if rest else 0
     if args.json:
@@ -62,17 +64,16 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _before(lease: "JsonObject", timeout_s: float) -> "JsonObject":
-    """Fetch what a stuck lease was to put back."""
+def _with_before(leases: "list[JsonObject]", timeout_s: float) -> "list[JsonObject]":
+    """Fetch what stuck leases were to put back."""
     from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.ask import ask  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.rounds import ask_in_rounds  # noqa: PLC0415 (likewise)
     from chaosgpu.fleet.values import whole_object  # noqa: PLC0415 (likewise)
 
-    try:
-        record = ask(str(lease["host"]), "record", {"lease": lease.get("lease")}, timeout_s)
-    except ChaosGpuError:
-        return {}
-    return whole_object(whole_object(record, "undo"), "prior")
+    wanted: list[tuple[str, JsonObject]] = [(str(lease["host"]), {"lease": lease.get("lease")}) for lease in leases]
+    records = ask_in_rounds("record", wanted, timeout_s)
+    undo = [{} if isinstance(one, ChaosGpuError) else whole_object(one, "undo") for one in records]
+    return [{**lease, "before": whole_object(one, "prior")} for lease, one in zip(leases, undo, strict=True)]
 
 
 def _write_stuck(lease: "JsonObject") -> None:

@@ -7,7 +7,11 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from chaosgpu.cli.fleet import add_options, hosts_meant
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaosgpu.lease.recover import Recovered
 
 __all__ = ["add_parser", "run"]
@@ -26,6 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("name", nargs="?", metavar="RUN", help="the run's name, or the beginning of one of this folder")
     parser.add_argument("--force", action="store_true", help="also if the run is alive, as one that hangs is")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=90.0, metavar="SECONDS", help="for each host (default: 90)")
     return parser
 
@@ -33,30 +38,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Recover, say what came of it, and return the exit code."""
     from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.targets import known_hosts  # noqa: PLC0415 (likewise)
     from chaosgpu.lease.directory import home  # noqa: PLC0415 (likewise)
     from chaosgpu.lease.recover import dead_runs, named, open_on, recover  # noqa: PLC0415 (likewise)
     from chaosgpu.lease.verdict import EXIT_CODES, Verdict  # noqa: PLC0415 (likewise)
 
     # The undo speaks to the log of a run; here its outcome is printed below.
     logging.getLogger("chaostoolkit").addHandler(logging.NullHandler())
-    hosts, runs = known_hosts(), home()
+    runs = home()
     cut_off: dict[str, str] = {}
-    held: set[str] = set()
+    held: frozenset[str] = frozenset()
     if args.name is not None:
         chosen = [named(runs, args.name)]
     else:
-        for host in hosts:
-            try:
-                held |= open_on(host, args.timeout_s)
-            except ChaosGpuError as error:
-                cut_off[host] = str(error)
+        held, cut_off = open_on(hosts_meant(args), args.timeout_s)
         chosen = [(path.name, path) for path in dead_runs(runs, held)]
     found: list[Recovered] = []
     failed: dict[str, str] = {}
     for name, path in chosen:
         try:
-            found.append(recover(name, path, hosts, args.timeout_s, force=args.force))
+            found.append(recover(name, path, _hosts(args, path), args.timeout_s, force=args.force))
         except ChaosGpuError as error:
             if args.name is not None:
                 raise
@@ -74,6 +74,18 @@ def run(args: argparse.Namespace) -> int:
         _tell(found, cut_off | failed, others)
     bad = bool(cut_off or failed) or not all(one.whole for one in found)
     return EXIT_CODES[Verdict.UNSAFE] if bad else 0
+
+
+def _hosts(args: argparse.Namespace, path: "Path | None") -> tuple[str, ...]:
+    """Return the hosts to be asked: those of the command line, else those that the run's own record names."""
+    from chaosgpu.fleet.ask import use_inventory  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.lease.history import load  # noqa: PLC0415 (likewise)
+
+    past = None if path is None or args.inventory else load(path)
+    if past is None or past.inventory is None:
+        return hosts_meant(args)
+    use_inventory(past.inventory)
+    return past.hosts
 
 
 def _tell(found: "list[Recovered]", trouble: dict[str, str], others: list[str]) -> None:

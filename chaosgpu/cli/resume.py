@@ -4,6 +4,8 @@
 import argparse
 import sys
 
+from chaosgpu.cli.fleet import add_options
+
 __all__ = ["add_parser", "run"]
 
 
@@ -17,6 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why; others will ask")
     parser.add_argument("--by", metavar="NAME", help="who (default: who is logged in)")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=30.0, metavar="SECONDS", help="for each host (default: 30)")
     return parser
 

@@ -4,10 +4,10 @@
 import argparse
 from collections.abc import Mapping
 
+from chaosgpu.cli.fleet import hosts_meant
 from chaosgpu.errors import BadArgument, ChaosGpuError
 from chaosgpu.fleet.ask import operator
 from chaosgpu.fleet.everywhere import ask_everywhere
-from chaosgpu.fleet.targets import known_hosts
 from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["sentence", "turn"]
@@ -18,7 +18,7 @@ def turn(verb: str, args: argparse.Namespace) -> dict[str, JsonObject | ChaosGpu
     reason, by = str(args.reason).strip(), str(args.by or operator()).strip()
     if not reason or not by:
         raise BadArgument(f"{verb} needs a --reason and a name in --by: others will ask who and why.")
-    return ask_everywhere(known_hosts(), verb, {"by": by, "reason": reason}, args.timeout_s)
+    return ask_everywhere(hosts_meant(args), verb, {"by": by, "reason": reason}, args.timeout_s)
 
 
 def sentence(latched: object) -> str:

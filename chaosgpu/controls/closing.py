@@ -6,14 +6,16 @@ from collections.abc import MutableMapping
 
 from chaosgpu.controls.left_behind import LeftBehind, left_behind
 from chaosgpu.controls.outcome import from_journal
+from chaosgpu.controls.preflight import keep
 from chaosgpu.controls.session import Session
 from chaosgpu.controls.signals import Phase
 from chaosgpu.errors import ChaosGpuError, LedgerBroken
-from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.ask import use_inventory
+from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.redaction import forget, redact
-from chaosgpu.fleet.targets import LOCAL
 from chaosgpu.fleet.values import JsonObject, objects, optional_text, text
 from chaosgpu.lease.directory import plain, write_json
+from chaosgpu.lease.hosts import hosts_of_run
 from chaosgpu.lease.run import Run, deactivate
 from chaosgpu.lease.undo import undo_run
 from chaosgpu.lease.verdict import Happened, Judgement, Verdict, judge
@@ -79,6 +81,8 @@ def release(session: Session, journal: Journal | None) -> None:
         _keep_journal(session, journal)
     deactivate()
     session.end()
+    if session.inventory is not None:
+        use_inventory(None)
     session.held.close()
     session.signals.restore()
     logger.removeFilter(session.log_filter)
@@ -86,21 +90,13 @@ def release(session: Session, journal: Journal | None) -> None:
 
 
 def _sweep(run: Run) -> str | None:
-    """Undo what is left and ask the host what it still holds of this run; return why that could not be done."""
+    """Undo what is left and ask the hosts what they still hold of this run; return why that could not be done."""
     if not run.book.all():
         return None
     failed = None
     for _ in range(_TRIES):
         try:
-            if run.book.open():
-                undo_run(run, LOCAL, _UNDO_S, "sweep")
-            said = objects(ask(LOCAL, "list", {"run": run.id}, _ASK_S), "leases")
-            _cross_check(run, said)
-            held = [text(lease, "lease") for lease in said if text(lease, "state") not in _ENDED]
-            # What an undo was answered is not the state: only the host's own list, asked again, is.
-            failed = f"the host still holds {', '.join(held)} after the undo was answered" if held else None
-            if held:
-                undo_run(run, LOCAL, _UNDO_S, "sweep")
+            failed = _swept(run)
         except ChaosGpuError as error:
             failed = str(error)
             logger.error("The last sweep of this run failed: %s", error)  # noqa: TRY400 (a sentence for operators)
@@ -108,6 +104,29 @@ def _sweep(run: Run) -> str | None:
         if failed is None and not run.book.open():
             break
     return failed
+
+
+def _swept(run: Run) -> str | None:
+    """Undo once and look once; return what is still held."""
+    hosts = hosts_of_run(run)
+    if run.book.open():
+        undo_run(run, hosts, _UNDO_S, "sweep")
+    held: dict[str, list[str]] = {}
+    for host, answer in ask_everywhere(hosts, "list", {"run": run.id}, _ASK_S).items():
+        if isinstance(answer, ChaosGpuError):
+            raise answer
+        said = objects(answer, "leases")
+        _cross_check(run, said)
+        names = [text(lease, "lease") for lease in said if text(lease, "state") not in _ENDED]
+        held |= {host: names} if names else {}
+    # What an undo was answered is not the state: only the host's own list, asked again, is.
+    if held:
+        undo_run(run, held, _UNDO_S, "sweep")
+    return "; ".join(_still(host, names, several=len(hosts) > 1) for host, names in held.items()) or None
+
+
+def _still(host: str, names: list[str], *, several: bool) -> str:
+    return f"{host if several else 'the host'} still holds {', '.join(names)} after the undo was answered"
 
 
 def _cross_check(run: Run, held: list[JsonObject]) -> None:
@@ -120,17 +139,16 @@ def _cross_check(run: Run, held: list[JsonObject]) -> None:
 
 
 def _after(session: Session, run: Run) -> None:
-    """Write the host's facts after the run beside those before."""
+    """Write the hosts' facts after the run beside those before."""
     if not session.hosts_known:
         return
-    try:
-        found = {"facts": ask(LOCAL, "facts", {}, _ASK_S), "list": ask(LOCAL, "list", {}, _ASK_S)}
-    except ChaosGpuError as error:
-        found = {"unknown": {"reason": str(error)}}
-    try:
-        write_json(session.snapshot("after"), found)
-    except LedgerBroken as error:
-        run.lacks(str(error))
+    hosts = hosts_of_run(run)
+    facts, listed = (ask_everywhere(hosts, verb, {}, _ASK_S) for verb in ("facts", "list"))
+    for host in hosts:
+        try:
+            keep(run.directory, host, "after", {"facts": facts[host], "list": listed[host]})
+        except LedgerBroken as error:
+            run.lacks(str(error))
 
 
 def _happened(

@@ -66,6 +66,7 @@ def configure_control(
         return
     know(secret_values(configuration, secrets))
     session = Session(experiment, configuration or {}, secrets or {}, stop_when)
+    session.find_inventory()
     logger.addFilter(session.log_filter)
     session.signals.install()
     event_registry.register(GuardEvents(session))

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an experiment will hit: its GPUs by UUID and the processes on them, shown before anything is touched."""
 
-from collections.abc import Iterable, Mapping
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chaosgpu.controls.checks import Activity, provider_of
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.rounds import ask_in_rounds
+from chaosgpu.fleet.targets import LOCAL, check_pattern
 from chaosgpu.fleet.values import JsonObject
 
-__all__ = ["Hit", "named_gpus", "processes_line", "what_is_hit"]
+__all__ = ["Hit", "named_gpus", "named_hosts", "processes_lines", "what_is_hit"]
 
 _READ_S = 15.0
 
@@ -27,15 +30,40 @@ class Hit:
         return {"host": self.host, "gpu": self.gpu, "actions": list(self.actions)}
 
 
-def what_is_hit(actions: Iterable[Activity], host: str) -> list[Hit]:
-    """Collect the GPUs that the actions of a method name; their arguments are already substituted."""
-    by_gpu: dict[str | None, list[str]] = {}
+def what_is_hit(actions: Iterable[Activity], chosen: Mapping[str, Sequence[str]]) -> list[Hit]:
+    """Collect the GPUs that the actions of a method name, on each host; their arguments are already substituted."""
+    by_gpu: dict[tuple[str, str | None], list[str]] = {}
     for activity in actions:
         gpus: tuple[str | None, ...] = named_gpus(activity)
-        ours = str(provider_of(activity).get("module", "")).startswith("chaosgpu.")
-        for gpu in gpus or ((None,) if ours else ()):
-            by_gpu.setdefault(gpu, []).append(str(activity.get("name")))
-    return [Hit(host, gpu, tuple(names)) for gpu, names in by_gpu.items()]
+        ours = _is_ours(activity)
+        pattern = named_hosts(activity) or LOCAL
+        for host in chosen.get(pattern, (LOCAL,)):
+            for gpu in gpus or ((None,) if ours else ()):
+                by_gpu.setdefault((host, gpu), []).append(str(activity.get("name")))
+    return [Hit(host, gpu, tuple(names)) for (host, gpu), names in by_gpu.items()]
+
+
+def named_hosts(activity: Activity) -> str | None:
+    """Return the pattern of hosts that an action of ours is for; None where it is for none.
+
+    Raises BadArgument for one that cannot be meant.
+    """
+    if not _is_ours(activity):
+        return None
+    provider = provider_of(activity)
+    arguments = provider.get("arguments")
+    if isinstance(arguments, Mapping) and "hosts" in arguments:
+        return check_pattern(arguments["hosts"])
+    try:
+        function = getattr(importlib.import_module(str(provider.get("module"))), str(provider.get("func")))
+        takes = inspect.signature(function).parameters.get("hosts")
+    except (ImportError, AttributeError, TypeError):
+        return None
+    return LOCAL if takes is not None and takes.default == LOCAL else None
+
+
+def _is_ours(activity: Activity) -> bool:
+    return str(provider_of(activity).get("module", "")).startswith("chaosgpu.")
 
 
 def named_gpus(activity: Activity) -> tuple[str, ...]:
@@ -48,12 +76,17 @@ def named_gpus(activity: Activity) -> tuple[str, ...]:
     return tuple(str(gpu) for gpu in found if isinstance(gpu, (str, int)) and not isinstance(gpu, bool))
 
 
-def processes_line(gpu: str) -> str:
-    """Ask which processes use a GPU; where nobody can say, say that."""
-    try:
-        answer = ask("localhost", "read", {"reading": "gpu.processes", "params": {"gpu": gpu}}, _READ_S)
-    except ChaosGpuError as error:
-        return f"its processes are unknown ({error})"
+def processes_lines(hits: Iterable[Hit]) -> list[str]:
+    """Ask which processes use each GPU; where nobody can say, say that."""
+    requests: list[tuple[str, JsonObject]] = [
+        (hit.host, {"reading": "gpu.processes", "params": {"gpu": hit.gpu}}) for hit in hits
+    ]
+    return [_processes_line(answer) for answer in ask_in_rounds("read", requests, _READ_S)]
+
+
+def _processes_line(answer: JsonObject | ChaosGpuError) -> str:
+    if isinstance(answer, ChaosGpuError):
+        return f"its processes are unknown ({answer})"
     values = answer.get("values")
     listed = values.get("processes") if isinstance(values, dict) else None
     if not isinstance(listed, list):

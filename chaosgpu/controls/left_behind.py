@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run has left on its host after the last sweep: one reading of the agent's, which changes nothing."""
+"""What a run has left on its hosts after the last sweep: one reading of the agent's, which changes nothing."""
 
 from dataclasses import dataclass
 
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.ask import ask
-from chaosgpu.fleet.targets import LOCAL
+from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.values import JsonObject
 from chaosgpu.lease.run import Run
 
@@ -24,13 +23,22 @@ class LeftBehind:
 
 def left_behind(run: Run) -> LeftBehind:
     """Ask for residue of ours and keep what belongs to a lease of this run; an open lease is told already."""
-    leases = {lease.lease for lease in run.book.all() if not lease.open}
-    if not leases:
-        return LeftBehind()
-    try:
-        answer = ask(LOCAL, "read", {"reading": "residue", "params": {"owner": "ours"}}, _READ_S)
-    except ChaosGpuError as error:
-        return LeftBehind(unknown=str(error))
+    ended = [lease for lease in run.book.all() if not lease.open]
+    hosts = {lease.host for lease in ended}
+    request: JsonObject = {"reading": "residue", "params": {"owner": "ours"}}
+    found: list[str] = []
+    unknown: list[str] = []
+    for host, answer in ask_everywhere(hosts, "read", request, _READ_S).items():
+        leases = {lease.lease for lease in ended if lease.host == host}
+        left = LeftBehind(unknown=str(answer)) if isinstance(answer, ChaosGpuError) else _read(answer, leases)
+        on_host = f"{host}: " if len(hosts) > 1 else ""
+        found += [f"{on_host}{sentence}" for sentence in left.found]
+        unknown += [f"{on_host}{left.unknown}"] if left.unknown else []
+    return LeftBehind(tuple(found), "; ".join(unknown) or None)
+
+
+def _read(answer: JsonObject, leases: set[str]) -> LeftBehind:
+    """Read one host's answer."""
     values, unknown = answer.get("values"), answer.get("unknown")
     findings = values.get("findings") if isinstance(values, dict) else None
     if not isinstance(findings, list):

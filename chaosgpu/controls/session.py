@@ -9,24 +9,26 @@ import math
 import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from chaoslib import substitute
 from chaoslib.types import Configuration, Secrets
 
 from chaosgpu.controls.checks import declared_actions, why_refused
-from chaosgpu.controls.hits import Hit, processes_line, what_is_hit
+from chaosgpu.controls.hits import Hit, named_hosts, what_is_hit
 from chaosgpu.controls.known_secrets import LogRedaction
+from chaosgpu.controls.preflight import show_hits, why_hosts_refuse
 from chaosgpu.controls.progress import Pulse
 from chaosgpu.controls.signals import Phase, StopSignals
 from chaosgpu.controls.stopping import Stopping
 from chaosgpu.controls.watch import Watch
-from chaosgpu.errors import AgentFailed, ChaosGpuError, LedgerBroken
-from chaosgpu.fleet.ask import ask
+from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken
+from chaosgpu.fleet.ask import use_inventory
+from chaosgpu.fleet.inventory import Inventory, named_inventory
 from chaosgpu.fleet.redaction import redact
-from chaosgpu.fleet.targets import LOCAL
-from chaosgpu.fleet.values import JsonObject, JsonValue, objects
+from chaosgpu.fleet.targets import chosen
+from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease import directory
+from chaosgpu.lease.hosts import hosts_of_run
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run, activate
@@ -40,12 +42,13 @@ __all__ = ["Session"]
 
 logger = logging.getLogger("chaostoolkit")
 
-_ASK_S = 30.0
 _UNDO_S = 60.0
 # One question costs the host some 0.1 s. A lease whose time may be over is asked for sooner.
 _LOOK_EVERY_S = 3.0
 _LOOK_IDLE_S = 10.0
 _LOOK_AGAIN_S = 0.5
+# Over Ansible a look takes seconds of the controller: it may take one part of its time in so many.
+_LOOK_PARTS = 5
 _LOOK_FOR_S = 15.0
 
 
@@ -65,9 +68,13 @@ class Session:
     dry: str | None = None
     refused: str | None = None
     hosts_known: bool = False
+    inventory: Inventory | None = None
+    # Why the hosts that the experiment names could not be chosen.
+    unchosen: str | None = None
     # Why the guard itself stopped the method.
     stopped: str | None = None
     looked_s: float = 0.0
+    look_took_s: float = 0.0
     # Whether the main thread knows of `stopped`: it must not be interrupted while it is already stopping.
     main_knows: bool = False
     judgement: Judgement | None = None
@@ -83,11 +90,21 @@ class Session:
         self.watch: Watch | None = None
         self.pulse: Pulse | None = None
 
+    def find_inventory(self) -> None:
+        """Take up the inventory that the configuration names, so that its hosts can be reached."""
+        try:
+            self.inventory = named_inventory(self.configuration)
+        except BadArgument as error:
+            self.unchosen = str(error)
+        if self.inventory is not None:
+            use_inventory(self.inventory)
+
     def prepare(self) -> None:
         """Make the run, check what must be true, and say what will be hit; the reason against it is kept."""
         try:
             self._open_run()
-            self.refused = why_refused(self.experiment, dry=self.dry is not None) or self._why_host_refuses()
+            self.refused = self.unchosen or why_refused(self.experiment, dry=self.dry is not None)
+            self.refused = self.refused or self._why_host_refuses()
             self.refused = self.refused or self._why_stops_refuse()
             if self.refused is None and self.run is not None:
                 self.run.ledger.append("run.started")
@@ -117,6 +134,7 @@ class Session:
         run = Run(run_id, folder, Ledger(folder / "ledger.jsonl", run_id, self.names.now), self.names)
         self.held.enter_context(directory.keep_alive(folder))
         self.run = run
+        self._choose(run)
         experiment = redact(_object(directory.plain(dict(self.experiment))))
         written = json.dumps(experiment, sort_keys=True, ensure_ascii=False).encode()
         run.ledger.append(
@@ -125,41 +143,50 @@ class Session:
             experiment_sha256=hashlib.sha256(written).hexdigest(),
             dry=self.dry,
             hits=[hit.as_json() for hit in self.hits()],
+            **self._fleet(run),
         )
         directory.write_json(folder / "experiment.json", experiment)
         activate(run)
 
-    def hits(self) -> list[Hit]:
-        """Return what the method will hit, with its arguments substituted as Chaos Toolkit will."""
-        actions = [
+    def _choose(self, run: Run) -> None:
+        """Choose the hosts of all actions at once; from here on the run knows them by name."""
+        if self.unchosen is not None:
+            return
+        try:
+            patterns = [pattern for action in self._actions() if (pattern := named_hosts(action)) is not None]
+            run.chosen |= chosen(patterns)
+        except ChaosGpuError as error:
+            self.unchosen = str(error)
+
+    def _fleet(self, run: Run) -> dict[str, JsonValue]:
+        """Return what the record says of a run over an inventory."""
+        if self.inventory is None:
+            return {}
+        hosts: JsonObject = {pattern: [*names] for pattern, names in run.chosen.items()}
+        return {"hosts": hosts, "fleet": self.inventory.as_json()}
+
+    def _actions(self) -> list[Mapping[str, object]]:
+        """List the actions of the method with their arguments substituted as Chaos Toolkit will."""
+        return [
             substitute(dict(action), self.configuration, self.secrets) for action in declared_actions(self.experiment)
         ]
-        return what_is_hit(actions, LOCAL)
+
+    def hits(self) -> list[Hit]:
+        """Return what the method will hit."""
+        if self.unchosen is not None:
+            return []
+        return what_is_hit(self._actions(), {} if self.run is None else self.run.chosen)
 
     def _why_host_refuses(self) -> str | None:
-        """Ask the host before anything is played: is its agent there, is it halted, what is there to be hit."""
+        """Ask the hosts before anything is played, and show what will be hit."""
+        if self.run is None:
+            return None
         hits = self.hits()
-        try:
-            listed = ask(LOCAL, "list", {}, _ASK_S)
-        except ChaosGpuError as error:
-            return f"The agent must answer before a fault may be put in. {error}"
-        halted = listed.get("halted")
-        if isinstance(halted, dict):
-            return (
-                f"{LOCAL} is halted by {halted.get('by')}: {halted.get('reason')}. "
-                "When that is settled: chaosgpu resume --reason '…'."
-            )
-        try:
-            facts: JsonObject = ask(LOCAL, "facts", {}, _ASK_S)
-        except AgentFailed as error:
-            if any(hit.gpu is not None for hit in hits):
-                return f"The GPUs of {LOCAL} cannot be read. {error}"
-            facts = {"unknown": str(error)}
-        if self.run is not None:
-            directory.write_json(self.snapshot("before"), {"facts": facts, "list": listed})
-        self.hosts_known = True
-        self._show_hits(hits, facts)
-        return None
+        refused, facts = why_hosts_refuse(hosts_of_run(self.run), hits, self.run.directory)
+        if refused is None:
+            self.hosts_known = True
+            show_hits(hits, facts)
+        return refused
 
     def _why_stops_refuse(self) -> str | None:
         """Look at the stop conditions before anything is played; what a host watches goes with each fault."""
@@ -170,26 +197,6 @@ class Session:
         refused = self.stopping.why_refused()
         self.run.stop_when = self.stopping.host
         return refused
-
-    def snapshot(self, moment: str) -> Path:
-        """Name the file of a host's facts before or after."""
-        if self.run is None:
-            raise LedgerBroken("There is no run directory to write to.")
-        return self.run.directory / "hosts" / LOCAL / f"{moment}.json"
-
-    def _show_hits(self, hits: list[Hit], facts: JsonObject) -> None:
-        """Show host, GPU and the processes on it."""
-        if not hits:
-            logger.info("WILL HIT nothing: the method has no action of chaosgpu")
-        known = {str(gpu.get(key)): gpu for gpu in _gpus(facts) for key in ("uuid", "pci_bus_id", "index")}
-        for hit in hits:
-            told = ", ".join(hit.actions)
-            if hit.gpu is None:
-                logger.info("WILL HIT %s: %s", hit.host, told)
-                continue
-            gpu = known.get(hit.gpu, {})
-            name = f"{gpu.get('uuid', hit.gpu)} ({gpu.get('name', 'a GPU that the driver does not list')})"
-            logger.info("WILL HIT %s %s: %s; %s", hit.host, name, told, processes_line(hit.gpu))
 
     def why_stop_here(self) -> str | None:
         """Say before an activity why the method must not go on; one in the background is told on its own thread."""
@@ -240,11 +247,12 @@ class Session:
         expected = [lease for lease in run.book.all() if lease.in_force]
         due_s = min((lease.expires_at_s for lease in expected), default=math.inf)
         now_s = self.names.monotonic()
-        next_s = self.looked_s + (_LOOK_EVERY_S if expected else _LOOK_IDLE_S)
+        next_s = self.looked_s + max(_LOOK_EVERY_S if expected else _LOOK_IDLE_S, _LOOK_PARTS * self.look_took_s)
         if now_s < max(self.looked_s + _LOOK_AGAIN_S, min(due_s, next_s)):
             return None
-        found = look(run, {LOCAL, *(lease.host for lease in expected)}, _LOOK_FOR_S)
+        found = look(run, hosts_of_run(run), _LOOK_FOR_S)
         self.looked_s = self.names.monotonic()
+        self.look_took_s = self.looked_s - now_s
         for lease in found.missing:
             self.stopped = f"{lease.fault} on {lease.host} was not in force to the end: {lease.ended_early}"
         self.stopped = found.halted or self.stopped
@@ -269,7 +277,7 @@ class Session:
         if self.run is None:
             return
         try:
-            undo_run(self.run, LOCAL, _UNDO_S, by)
+            undo_run(self.run, hosts_of_run(self.run), _UNDO_S, by)
         except ChaosGpuError as error:
             logger.error("The undo after %s failed, the rollbacks and the last sweep try again: %s", by, error)  # noqa: TRY400 (a sentence for operators)
 
@@ -277,10 +285,6 @@ class Session:
         """Write to the ledger, if there is a run."""
         if self.run is not None:
             self.run.note(entry_type, **entry)
-
-
-def _gpus(facts: JsonObject) -> list[JsonObject]:
-    return objects(facts, "gpus") if "gpus" in facts else []
 
 
 def _object(value: JsonValue) -> JsonObject:

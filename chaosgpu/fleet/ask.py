@@ -5,16 +5,19 @@ import contextlib
 import getpass
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from chaosgpu.errors import AgentFailed, BadArgument, ChaosGpuError, FaultUnverified, Refused, Unreachable
+from chaosgpu.fleet.inventory import Inventory
 from chaosgpu.fleet.redaction import redact_text
-from chaosgpu.fleet.targets import one_host
-from chaosgpu.fleet.transports import Reply, Transport
+from chaosgpu.fleet.targets import LOCAL, one_host, set_inventory
+from chaosgpu.fleet.transports import Reply, Transport, carry_many
+from chaosgpu.fleet.transports.ansible import AnsibleTransport
 from chaosgpu.fleet.transports.local import LocalTransport
+from chaosgpu.fleet.transports.routed import RoutedTransport
 from chaosgpu.fleet.values import JsonObject, seconds, whole_object
 
-__all__ = ["PROTOCOL", "ask", "ask_raw", "command_of", "operator", "use_transport"]
+__all__ = ["PROTOCOL", "ask", "ask_many", "ask_raw", "command_of", "operator", "use_inventory", "use_transport"]
 
 PROTOCOL = 1
 _TAIL_BYTES = 600
@@ -36,6 +39,13 @@ def use_transport(transport: Transport) -> Iterator[None]:
         yield
     finally:
         _Chosen.transport = before
+
+
+def use_inventory(inventory: Inventory | None) -> None:
+    """Reach the hosts of this inventory from now on, by Ansible; without one this host alone."""
+    set_inventory(inventory)
+    local = LocalTransport()
+    _Chosen.transport = local if inventory is None else RoutedTransport(LOCAL, local, AnsibleTransport(inventory))
 
 
 def operator() -> str:
@@ -60,22 +70,57 @@ def ask(hosts: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObj
     Raises BadArgument, Refused, FaultUnverified, AgentFailed or Unreachable; the sentence names the host.
     """
     host = one_host(hosts)
-    answer = ask_raw(host, verb, request, timeout_s)
-    error = answer.get("error")
-    if error is not None:
-        raise _as_error(host, whole_object(answer, "error"))
-    return answer
+    found = ask_many(verb, {host: request}, timeout_s)[host]
+    if isinstance(found, ChaosGpuError):
+        raise found
+    return found
+
+
+def ask_many(verb: str, requests: Mapping[str, JsonObject], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
+    """Carry to each host its own request, all at once; return each one's answer, or the error that it is for `ask`.
+
+    The hosts are names that were chosen or recorded before, never patterns.
+    """
+    return {host: _judged(host, found) for host, found in _raw(verb, requests, timeout_s).items()}
 
 
 def ask_raw(host: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObject:
     """Do as `ask`, but return an error answer as the agent gave it."""
+    found = _raw(verb, {host: request}, timeout_s)[host]
+    if isinstance(found, ChaosGpuError):
+        raise found
+    return found
+
+
+def _raw(verb: str, requests: Mapping[str, JsonObject], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
+    """Carry, and read what came back."""
     deadline_s = seconds("timeout_s", timeout_s)
+    documents = {host: _document(host, verb, request) for host, request in requests.items()}
+    return {
+        host: reply if isinstance(reply, ChaosGpuError) else _answer(host, verb, reply)
+        for host, reply in carry_many(_Chosen.transport, verb, documents, deadline_s).items()
+    }
+
+
+def _document(host: str, verb: str, request: JsonObject) -> bytes:
     try:
-        document = json.dumps({"protocol": PROTOCOL, "operator": operator(), **request}, allow_nan=False).encode()
+        return json.dumps({"protocol": PROTOCOL, "operator": operator(), **request}, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise BadArgument(f"The request {verb!r} for {host} cannot be written as JSON: {error}.") from error
-    reply = _Chosen.transport.carry(host, verb, document, deadline_s)
-    return _parsed(host, verb, reply)
+
+
+def _judged(host: str, found: JsonObject | ChaosGpuError) -> JsonObject | ChaosGpuError:
+    """Turn an error answer into one of ours."""
+    if isinstance(found, ChaosGpuError) or found.get("error") is None:
+        return found
+    return _as_error(host, whole_object(found, "error"))
+
+
+def _answer(host: str, verb: str, reply: Reply) -> JsonObject | ChaosGpuError:
+    try:
+        return _parsed(host, verb, reply)
+    except Unreachable as error:
+        return error
 
 
 def _parsed(host: str, verb: str, reply: Reply) -> JsonObject:

@@ -6,7 +6,7 @@ from typing import Any
 __all__ = ["undo", "undo_all"]
 
 
-def undo_all(hosts: str = "localhost", timeout_s: float = 60) -> dict[str, Any]:
+def undo_all(hosts: str | None = None, timeout_s: float = 60) -> dict[str, Any]:
     """Undo every fault of this run: the one rollback that each experiment needs.
 
     It is idempotent and may run beside any other undo. Nothing to undo is no failure.
@@ -14,10 +14,11 @@ def undo_all(hosts: str = "localhost", timeout_s: float = 60) -> dict[str, Any]:
     {"name": "undo everything of this run", "type": "action", "provider": {"type": "python",
      "module": "chaosgpu.lease.actions", "func": "undo_all", "arguments": {"timeout_s": 60}}}
 
-    hosts: where to undo, "localhost". timeout_s: seconds for the host's answer; the host goes on after it.
-    Returns {"host", "leases": [{"lease", "fault", "state", "restored"}]}; `state` is `clean`, or `never` for a
-    lease that was never in force. Raises NotRestored if anything is stuck or not known to be restored, Unreachable
-    if the host could not be asked, NoGuard without the guard control.
+    hosts: where to undo; without it on every host that this run has chosen, by the recorded names. timeout_s: seconds
+    for each host's answer; the host goes on after it.
+    Returns {"host", "leases": [{"host", "lease", "fault", "state", "restored"}]}, with "hosts" for several; `state` is
+    `clean`, or `never` for a lease that was never in force. Raises NotRestored if anything is stuck or not known to be
+    restored, Unreachable if a host could not be asked, NoGuard without the guard control.
     """
     from chaosgpu.lease.rollback import undo_everything  # noqa: PLC0415 (validation imports every named module)
 

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put one fault in: intent on disk, then the deed, then what was observed. Every action of every area calls this."""
+"""Put one fault in, on one host or on several: intent on disk, then the deed, then what was observed.
+
+Every action of every area calls this.
+"""
 
 import logging
 import os
 import signal
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from chaosgpu.errors import (
     AgentFailed,
-    BadArgument,
     ChaosGpuError,
     FaultUnverified,
     LedgerBroken,
@@ -16,14 +18,15 @@ from chaosgpu.errors import (
     Refused,
     Unreachable,
 )
-from chaosgpu.fleet.ask import ask, command_of, operator
-from chaosgpu.fleet.targets import one_host
-from chaosgpu.fleet.values import JsonMapping, JsonObject, number, optional_text, seconds, text, whole_object
+from chaosgpu.fleet.ask import command_of, operator
+from chaosgpu.fleet.everywhere import told
+from chaosgpu.fleet.values import JsonMapping, JsonObject, seconds
 from chaosgpu.lease.book import Lease
-from chaosgpu.lease.lines import active_line
+from chaosgpu.lease.hosts import hosts_for
+from chaosgpu.lease.put_in import UNDO_S, Order, put_in
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
-from chaosgpu.lease.undo import undo_one
+from chaosgpu.lease.undo import undo_leases
 
 __all__ = ["MARGIN_S", "TTL_S", "apply_fault"]
 
@@ -33,56 +36,51 @@ logger = logging.getLogger("chaostoolkit")
 MARGIN_S = 10.0
 # A lease that may last longer than this is renewed, and ends this long after the last sign of progress of the run.
 TTL_S = 30.0
-_UNDO_S = 30.0
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What is asked of the host."""
-
-    lease: str
-    host: str
-    fault: str
-    params: JsonObject
-    ttl_s: float
-    longest_s: float
-    # None: it is not renewed, and ends when its time is over.
-    way: Way | None
-    timeout_s: float
 
 
 def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:
     """Put a fault in on a host, see it verified there, and return {"host","lease","fault","observed","expires_in_s"}.
 
-    The lease ends on the host MARGIN_S after `duration_s`, whatever happens here, and TTL_S after the run was last
-    seen alive, where that is sooner.
+    On several hosts: {"fault", "leases": [one such object for each]}. It is in force on all of them or on none: where
+    one says no, the others are undone at once.
+    The lease ends on the host MARGIN_S after `duration_s`, whatever happens here, and, where it is renewed, TTL_S after
+    the run was last seen alive, where that is sooner.
     Raises NoGuard, BadArgument, Refused, FaultUnverified, AgentFailed, Unreachable, LedgerBroken; whichever it is,
-    the fault is not in force afterwards as far as the host could be asked, and the run's verdict counts it.
+    the fault is not in force afterwards as far as the hosts could be asked, and the run's verdict counts it.
     """
     try:
         run = current_run()
     except NoGuard:
         _stop_unguarded()
         raise
-    host = one_host(hosts)
     longest_s = seconds("duration_s", duration_s) + MARGIN_S
     deadline_s = seconds("timeout_s", timeout_s)
-    way = _way(host, longest_s)
-    ttl_s = longest_s if way is None else way.ttl_s
-    order = _Order(run.names.lease(), host, fault, dict(params), ttl_s, longest_s, way, deadline_s)
+    names = hosts_for(run, hosts)
+    orders = []
+    for host in names:
+        way = _way(host, longest_s)
+        ttl_s = longest_s if way is None else way.ttl_s
+        orders.append(Order(run.names.lease(), host, fault, dict(params), ttl_s, longest_s, way, deadline_s))
     if run.closing.is_set():
-        raise Refused(f"{fault} was not put in on {host}: the run is being stopped or rolled back.")
-    run.ledger.append(
-        "lease.reserved",
-        lease=order.lease,
-        host=host,
-        fault=fault,
-        params=order.params,
-        ttl_s=order.ttl_s,
-        max_duration_s=order.longest_s,
-    )
-    run.book.put(Lease(order.lease, host, fault, "reserved"))
-    return _record(run, order, _send(run, order))
+        raise Refused(f"{fault} was not put in on {', '.join(names)}: the run is being stopped or rolled back.")
+    for order in orders:
+        run.ledger.append(
+            "lease.reserved",
+            lease=order.lease,
+            host=order.host,
+            fault=fault,
+            params=order.params,
+            ttl_s=order.ttl_s,
+            max_duration_s=order.longest_s,
+        )
+    for order in orders:
+        run.book.put(Lease(order.lease, order.host, fault, "reserved"))
+    found = {order.host: one for order, one in zip(orders, put_in(run, orders), strict=True)}
+    errors = [one for one in found.values() if isinstance(one, ChaosGpuError)]
+    if errors:
+        raise _partial(run, orders, found, errors)
+    leases = [one for one in found.values() if not isinstance(one, ChaosGpuError)]
+    return leases[0] if len(leases) == 1 else {"fault": fault, "leases": [*leases]}
 
 
 def _way(host: str, longest_s: float) -> Way | None:
@@ -91,108 +89,27 @@ def _way(host: str, longest_s: float) -> Way | None:
     return None if command is None else Way(command, operator(), TTL_S)
 
 
-def _send(run: Run, order: _Order) -> JsonObject:
-    """Ask the host; whatever comes back but a lease in force is settled before the error goes on."""
-    request: JsonObject = {
-        "lease": order.lease,
-        "fault": order.fault,
-        "params": order.params,
-        "ttl_s": order.ttl_s,
-        "max_duration_s": order.longest_s,
-        "run": run.id,
-    }
-    if run.stop_when is not None:
-        request["stop_when"] = run.stop_when
-    try:
-        if order.way is not None:
-            run.renewal.hold(order.lease, order.way)
-        return ask(order.host, "apply", request, order.timeout_s)
-    except (Refused, BadArgument) as error:
-        run.renewal.drop(order.lease)
-        run.book.change(order.lease, state="refused", reason=str(error))
-        run.note("lease.refused", lease=order.lease, host=order.host, fault=order.fault, reason=str(error))
-        raise
-    except FaultUnverified as error:
-        _settle_unverified(run, order, error)
-        raise
-    except ChaosGpuError as error:
-        _settle(run, order)
-        told = f"{error} {_where(run, order)}"
-        raise (AgentFailed(told, error.kind) if isinstance(error, AgentFailed) else Unreachable(told)) from error
-
-
-def _record(run: Run, order: _Order, answer: JsonObject) -> JsonObject:
-    """Write what was observed and return it; a lease that cannot be recorded, or shows nothing, is undone."""
-    state, observed = text(answer, "state"), whole_object(answer, "observed")
-    expires_in_s = number(answer, "expires_in_s")
-    if state != "active" or not observed:
-        error = FaultUnverified(
-            f"{order.host}: the agent says that {order.fault} is {state} and observed {observed or 'nothing'}; "
-            "a fault that nobody has seen is none, so it was undone.",
-            "unverified",
-        )
-        _settle_unverified(run, order, error)
-        raise error
-    lease = run.book.put(
-        Lease(
-            order.lease,
-            order.host,
-            order.fault,
-            "active",
-            observed=observed,
-            expires_at_s=run.names.monotonic() + (order.ttl_s if expires_in_s is None else expires_in_s),
-            was_active=True,
-        )
+def _partial(
+    run: Run,
+    orders: Sequence[Order],
+    found: dict[str, JsonObject | ChaosGpuError],
+    errors: Sequence[ChaosGpuError],
+) -> ChaosGpuError:
+    """Undo a fault that is not in force everywhere, and say of each host how it went."""
+    if len(orders) == 1:
+        return errors[0]
+    active = [lease for order in orders if (lease := run.book.get(order.lease)) and lease.in_force]
+    undo_leases(run, active, UNDO_S, "not on all hosts")
+    sentence = (
+        f"{orders[0].fault} could not be put in on all of {len(orders)} hosts, so it is on none of them as far as they "
+        f"could be asked: {told(found)}"
     )
-    try:
-        run.ledger.append(
-            "lease.active",
-            lease=lease.lease,
-            host=lease.host,
-            fault=lease.fault,
-            observed=observed,
-            prior=answer.get("prior"),
-            claims=answer.get("claims"),
-            plane=optional_text(answer, "plane"),
-            tier=optional_text(answer, "tier"),
-            fidelity=optional_text(answer, "fidelity"),
-            expires_in_s=expires_in_s,
-            boottime_s=number(answer, "boottime_s"),
-        )
-    except LedgerBroken as error:
-        run.lacks(str(error))
-        undo_one(run, lease, _UNDO_S, "record broken")
-        raise LedgerBroken(f"{error} {_where(run, order)}") from error
-    logger.info(active_line(lease, expires_in_s, None if order.way is None else order.longest_s))
-    return {
-        "host": lease.host,
-        "lease": lease.lease,
-        "fault": lease.fault,
-        "observed": observed,
-        "expires_in_s": expires_in_s,
-    }
-
-
-def _settle_unverified(run: Run, order: _Order, error: AgentFailed) -> None:
-    """Note that nothing was proved, and make sure that nothing stays."""
-    run.book.change(order.lease, unverified=True, reason=str(error))
-    run.note("fault.unverified", lease=order.lease, host=order.host, fault=order.fault, reason=str(error))
-    _settle(run, order)
-
-
-def _settle(run: Run, order: _Order) -> None:
-    """Ask for the undo of a lease whose fate is not known: a lost reply is no lost lease, a late apply is barred."""
-    lease = run.book.get(order.lease)
-    if lease is not None:
-        undo_one(run, lease, min(_UNDO_S, max(order.timeout_s, 1.0)), "no answer")
-
-
-def _where(run: Run, order: _Order) -> str:
-    """Say where the lease is now."""
-    lease = run.book.get(order.lease)
-    if lease is not None and lease.open:
-        return f"It is not known whether {order.lease} is in force: the host ends it within {order.longest_s:.0f} s."
-    return f"The host was asked about {order.lease}: nothing of it is in force."
+    for kind in (LedgerBroken, FaultUnverified, AgentFailed, Unreachable, Refused):
+        worst = [error for error in errors if isinstance(error, kind)]
+        if worst:
+            first = worst[0]
+            return type(first)(sentence, first.kind) if isinstance(first, AgentFailed) else type(first)(sentence)
+    return type(errors[0])(sentence)
 
 
 def _stop_unguarded() -> None:

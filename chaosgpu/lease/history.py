@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, LedgerBroken
+from chaosgpu.fleet.inventory import Inventory, recorded_inventory
 from chaosgpu.fleet.values import JsonObject
 from chaosgpu.lease.chain import parse, verify_chain
 from chaosgpu.lease.directory import alive, every_run
@@ -54,6 +55,9 @@ class Past:
     leases: tuple[PastLease, ...]
     problems: tuple[str, ...]
     lines: int
+    # The inventory of a run over several hosts.
+    inventory: Inventory | None = None
+    hosts: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -107,7 +111,16 @@ def load(directory: Path) -> Past:
         leases=tuple(_leases(entries)),
         problems=tuple(problems),
         lines=len(lines),
+        inventory=recorded_inventory(planned),
+        hosts=tuple(sorted({host for entry in entries for host in _chosen(entry)})),
     )
+
+
+def _chosen(entry: JsonObject) -> list[str]:
+    """Return the hosts that a line says were chosen."""
+    hosts = entry.get("hosts") if entry.get("type") in ("run.planned", "run.chosen") else None
+    chosen = hosts.values() if isinstance(hosts, dict) else ()
+    return [str(host) for names in chosen if isinstance(names, list) for host in names]
 
 
 def _verdict(finished: Mapping[str, object] | None, *, living: bool) -> tuple[Verdict | None, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken, Refused
-from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.values import objects, text
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.directory import alive, alive_by_name, every_run, keep_alive
@@ -15,7 +15,7 @@ from chaosgpu.lease.history import Past, load
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run
-from chaosgpu.lease.undo import undo_run
+from chaosgpu.lease.undo import undo_on
 from chaosgpu.lease.verdict import Happened, judge
 
 __all__ = ["Recovered", "dead_runs", "named", "open_on", "recover"]
@@ -62,9 +62,18 @@ def _unfinished(path: Path) -> bool:
     return past.lost and past.lines > 0 and not past.ended
 
 
-def open_on(host: str, timeout_s: float) -> frozenset[str]:
-    """Name the runs of which a host holds something now."""
-    return frozenset(text(lease, "run") for lease in objects(ask(host, "list", {}, timeout_s), "leases"))
+def open_on(hosts: Iterable[str], timeout_s: float) -> tuple[frozenset[str], dict[str, str]]:
+    """Name the runs of which these hosts hold something now, and the hosts that could not say, each with its reason."""
+    held: set[str] = set()
+    cut_off: dict[str, str] = {}
+    for host, answer in ask_everywhere(hosts, "list", {}, timeout_s).items():
+        try:
+            if isinstance(answer, ChaosGpuError):
+                raise answer
+            held |= {text(lease, "run") for lease in objects(answer, "leases")}
+        except ChaosGpuError as error:
+            cut_off[host] = str(error)
+    return frozenset(held), cut_off
 
 
 def recover(
@@ -123,12 +132,7 @@ def _as_run(run_id: str, directory: Path | None, past: Past | None, *, silent: b
 
 def _undo(run: Run, past: Past | None, directory: Path | None, hosts: Iterable[str], timeout_s: float) -> Recovered:
     """Ask each host to undo the run, and write the end once nothing is open any more."""
-    cut_off: dict[str, str] = {}
-    for host in sorted(hosts):
-        try:
-            undo_run(run, host, timeout_s, "recover")
-        except ChaosGpuError as error:
-            cut_off[host] = str(error)
+    cut_off = {host: str(error) for host, error in undo_on(run, hosts, timeout_s, "recover").items()}
     leases = tuple(run.book.all())
     if past is None and not leases and not cut_off:
         raise BadArgument(f"Nothing is known of a run {run.id!r}, neither here nor on a host: is its name right?")

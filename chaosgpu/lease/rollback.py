@@ -3,11 +3,12 @@
 
 from collections.abc import Iterable
 
-from chaosgpu.errors import BadArgument, NotRestored
-from chaosgpu.fleet.ask import ask
-from chaosgpu.fleet.targets import one_host
+from chaosgpu.errors import BadArgument, ChaosGpuError, NotRestored, Unreachable
+from chaosgpu.fleet.everywhere import ask_everywhere, told
+from chaosgpu.fleet.targets import chosen
 from chaosgpu.fleet.values import JsonObject, objects, seconds, text
 from chaosgpu.lease.book import Lease
+from chaosgpu.lease.hosts import recorded
 from chaosgpu.lease.run import current_run
 from chaosgpu.lease.undo import undo_one, undo_run
 
@@ -17,18 +18,16 @@ _ENDED = frozenset({"clean", "tombstone"})
 _SHOWN = ("lease", "run", "fault", "state", "claims", "expires_in_s", "reason")
 
 
-def undo_everything(hosts: str, timeout_s: float) -> JsonObject:
-    """Undo the run on a host; from here on no fault is put in any more."""
+def undo_everything(hosts: str | None, timeout_s: float) -> JsonObject:
+    """Undo the run on its hosts; from here on no fault is put in any more."""
     run = current_run()
-    host = one_host(hosts)
+    there = recorded(run, hosts)
     deadline_s = seconds("timeout_s", timeout_s)
     run.close()
-    leases = undo_run(run, host, deadline_s, "rollback")
+    leases = undo_run(run, there, deadline_s, "rollback")
     _refuse_open(leases)
-    return {
-        "host": host,
-        "leases": [_shown(lease) for lease in leases if lease.state in ("clean", "never")],
-    }
+    where: JsonObject = {"host": there[0]} if len(there) == 1 else {"hosts": [*there]}
+    return {**where, "leases": [_shown(lease) for lease in leases if lease.state in ("clean", "never")]}
 
 
 def undo_lease(name: str, timeout_s: float) -> JsonObject:
@@ -40,30 +39,42 @@ def undo_lease(name: str, timeout_s: float) -> JsonObject:
         raise BadArgument(f"{name!r} is no lease of this run; its leases are: {known}.")
     after = undo_one(run, lease, seconds("timeout_s", timeout_s), "action")
     _refuse_open([after])
-    return {"host": after.host, **_shown(after)}
+    return _shown(after)
 
 
 def open_leases_of(hosts: str, timeout_s: float) -> list[JsonObject]:
-    """Ask a host for its open leases."""
-    answer = ask(one_host(hosts), "list", {}, timeout_s)
+    """Ask hosts for their open leases; one that cannot say makes the whole answer unknown."""
+    there = [host for names in chosen([hosts]).values() for host in names]
+    answers = ask_everywhere(there, "list", {}, timeout_s)
+    failed = [answer for answer in answers.values() if isinstance(answer, ChaosGpuError)]
+    if failed:
+        raise (
+            failed[0] if len(answers) == 1 else Unreachable(f"Not every host could say what it holds: {told(answers)}")
+        )
     return [
-        {key: lease.get(key) for key in _SHOWN}
-        for lease in objects(answer, "leases")
+        {"host": host, **{key: lease.get(key) for key in _SHOWN}}
+        for host, answer in answers.items()
+        for lease in ([] if isinstance(answer, ChaosGpuError) else objects(answer, "leases"))
         if text(lease, "state") not in _ENDED
     ]
 
 
 def _shown(lease: Lease) -> JsonObject:
-    return {"lease": lease.lease, "fault": lease.fault, "state": lease.state, "restored": lease.restored}
+    return {
+        "host": lease.host,
+        "lease": lease.lease,
+        "fault": lease.fault,
+        "state": lease.state,
+        "restored": lease.restored,
+    }
 
 
 def _refuse_open(leases: Iterable[Lease]) -> None:
     """Raise NotRestored for every lease of which something may be left."""
     left = [lease for lease in leases if lease.open]
     if left:
-        told = "; ".join(
-            f"{lease.fault} ({lease.lease}) is {lease.state}: {lease.reason or 'no reason'}" for lease in left
+        named = "; ".join(
+            f"{lease.host}: {lease.fault} ({lease.lease}) is {lease.state}: {lease.reason or 'no reason'}"
+            for lease in left
         )
-        raise NotRestored(
-            f"{left[0].host}: not everything was put back. {told}. Do by hand what `chaosgpu leases` says."
-        )
+        raise NotRestored(f"Not everything was put back. {named}. Do by hand what `chaosgpu leases` says.")

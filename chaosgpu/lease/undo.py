@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.ask import ask
+from chaosgpu.errors import ChaosGpuError, Unreachable
+from chaosgpu.fleet.everywhere import ask_everywhere
+from chaosgpu.fleet.rounds import ask_in_rounds
 from chaosgpu.fleet.values import JsonObject, JsonValue, objects, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import ended_how, undo_line
 from chaosgpu.lease.renewed import last_renewal
 from chaosgpu.lease.run import Run
 
-__all__ = ["undo_leases", "undo_one", "undo_run"]
+__all__ = ["undo_leases", "undo_on", "undo_one", "undo_run"]
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -22,38 +23,63 @@ logger = logging.getLogger("chaostoolkit")
 _ON_PURPOSE = frozenset({"undo", "unverified"})
 _RECORD_S = 10.0
 
+type _Told = tuple[Lease, JsonObject]
 
-def undo_run(run: Run, host: str, timeout_s: float, by: str) -> list[Lease]:
-    """Undo everything of this run on a host; return its leases as they are now.
+
+def undo_run(run: Run, hosts: Iterable[str], timeout_s: float, by: str) -> list[Lease]:
+    """Undo everything of this run on these hosts at once; return its leases there as they are now.
+
+    Raises Unreachable or AgentFailed if a host could not be asked: then nothing is known to be restored there, and
+    everything is on the others.
+    """
+    there = set(hosts)
+    cut_off = undo_on(run, there, timeout_s, by)
+    if len(cut_off) == 1:
+        raise next(iter(cut_off.values()))
+    if cut_off:
+        raise Unreachable(
+            f"{len(cut_off)} of {len(there)} hosts could not undo. {' '.join(map(str, cut_off.values()))}"
+        )
+    return [lease for lease in run.book.all() if lease.host in there]
+
+
+def undo_on(run: Run, hosts: Iterable[str], timeout_s: float, by: str) -> dict[str, ChaosGpuError]:
+    """Undo everything of this run on these hosts at once; return which of them could not be asked, and why.
 
     Leases whose apply was sent and never answered are named one by one, so that a late apply finds its tombstone.
-    Raises Unreachable or AgentFailed if the host could not be asked: then nothing is known to be restored.
     """
-    expected = [lease for lease in run.book.open() if lease.host == host]
+    there = set(hosts)
+    expected = [lease for lease in run.book.open() if lease.host in there]
     _intend(run, expected, by)
-    answer = ask(host, "undo", {"run": run.id}, timeout_s)
-    named = _take(run, host, answer)
-    for lease in expected:
-        if lease.lease not in named:
-            undo_one(run, lease, timeout_s, by, intend=False)
-    return [lease for lease in run.book.all() if lease.host == host]
+    answers = ask_everywhere(there, "undo", {"run": run.id}, timeout_s)
+    named, cut_off = _take(run, answers.items())
+    undo_leases(
+        run,
+        [lease for lease in expected if lease.lease not in named and lease.host not in cut_off],
+        timeout_s,
+        by,
+        intend=False,
+    )
+    return cut_off
 
 
-def undo_leases(run: Run, leases: Iterable[Lease], timeout_s: float, by: str) -> list[Lease]:
-    """Undo some leases one after the other; a host that does not answer leaves its lease `unknown`."""
-    return [undo_one(run, lease, timeout_s, by) for lease in leases]
-
-
-def undo_one(run: Run, lease: Lease, timeout_s: float, by: str, *, intend: bool = True) -> Lease:
-    """Undo one lease by its name; it is `unknown` if the host could not be asked."""
+def undo_leases(run: Run, leases: Iterable[Lease], timeout_s: float, by: str, *, intend: bool = True) -> list[Lease]:
+    """Undo some leases by their names; one whose host could not be asked is `unknown`."""
+    wanted = list(leases)
     if intend:
-        _intend(run, [lease], by)
-    try:
-        answer = ask(lease.host, "undo", {"lease": lease.lease}, timeout_s)
-        _take(run, lease.host, answer)
-    except ChaosGpuError as error:
-        return run.book.change(lease.lease, state="unknown", reason=str(error))
-    return run.book.get(lease.lease) or lease
+        _intend(run, wanted, by)
+    answers = ask_in_rounds("undo", [(lease.host, {"lease": lease.lease}) for lease in wanted], timeout_s)
+    named, failed = _take(run, [(lease.host, answer) for lease, answer in zip(wanted, answers, strict=True)])
+    for lease, answer in zip(wanted, answers, strict=True):
+        error = answer if isinstance(answer, ChaosGpuError) else failed.get(lease.host)
+        if error is not None and lease.lease not in named:
+            run.book.change(lease.lease, state="unknown", reason=str(error))
+    return [run.book.get(lease.lease) or lease for lease in wanted]
+
+
+def undo_one(run: Run, lease: Lease, timeout_s: float, by: str) -> Lease:
+    """Undo one lease by its name; it is `unknown` if the host could not be asked."""
+    return undo_leases(run, [lease], timeout_s, by)[0]
 
 
 def _intend(run: Run, leases: Iterable[Lease], by: str) -> None:
@@ -65,17 +91,30 @@ def _intend(run: Run, leases: Iterable[Lease], by: str) -> None:
         run.book.change(lease.lease, undo_due=True)
 
 
-def _take(run: Run, host: str, answer: JsonObject) -> frozenset[str]:
-    """Take over what the agent says of each lease; return their names."""
-    named = set()
-    for said in objects(answer, "leases"):
-        name = text(said, "lease")
-        named.add(name)
-        unknown = Lease(name, host, optional_text(said, "fault") or "unknown fault", "unknown")
-        before, after = run.book.move(unknown, partial(_after, said))
-        if after.state != before.state:
-            _tell(run, after, said)
-    return frozenset(named)
+def _take(
+    run: Run, answers: Iterable[tuple[str, JsonObject | ChaosGpuError]]
+) -> tuple[frozenset[str], dict[str, ChaosGpuError]]:
+    """Take over what each agent says of each lease; return their names, and the hosts that said nothing of use."""
+    named: set[str] = set()
+    cut_off: dict[str, ChaosGpuError] = {}
+    changed: list[_Told] = []
+    for host, answer in answers:
+        try:
+            if isinstance(answer, ChaosGpuError):
+                raise answer
+            for said in objects(answer, "leases"):
+                name = text(said, "lease")
+                named.add(name)
+                unknown = Lease(name, host, optional_text(said, "fault") or "unknown fault", "unknown")
+                before, after = run.book.move(unknown, partial(_after, said))
+                if after.state != before.state:
+                    changed.append((after, said))
+        except ChaosGpuError as error:
+            cut_off[host] = error
+    histories = _histories([lease for lease, _ in changed if lease.state != "never"])
+    for lease, said in changed:
+        _tell(run, lease, said, histories.get(lease.lease))
+    return frozenset(named), cut_off
 
 
 def _after(said: JsonObject, before: Lease) -> Lease:
@@ -102,7 +141,7 @@ def _after(said: JsonObject, before: Lease) -> Lease:
     )
 
 
-def _tell(run: Run, lease: Lease, said: JsonObject) -> None:
+def _tell(run: Run, lease: Lease, said: JsonObject, history: JsonValue) -> None:
     """Write the outcome to the ledger and to the terminal, once."""
     if lease.state == "never":
         logger.info(undo_line(lease))
@@ -117,16 +156,17 @@ def _tell(run: Run, lease: Lease, said: JsonObject) -> None:
         left_alone=said.get("left_alone", []),
         ended_by=said.get("ended_by"),
         reason=lease.reason,
-        host_history=_history(lease),
+        host_history=history,
     )
     (logger.info if lease.state == "clean" else logger.error)(undo_line(lease))
 
 
-def _history(lease: Lease) -> JsonValue:
-    """Fetch the host's own times of a lease; they help the reader, so a host that gives none is no failure."""
-    try:
-        record = ask(lease.host, "record", {"lease": lease.lease}, _RECORD_S)
-    except ChaosGpuError:
-        return None
-    state = record.get("state")
-    return record.get("history") or (state.get("history") if isinstance(state, dict) else None)
+def _histories(leases: list[Lease]) -> JsonObject:
+    """Fetch the hosts' own times of leases; they help the reader, so a host that gives none is no failure."""
+    records = ask_in_rounds("record", [(lease.host, {"lease": lease.lease}) for lease in leases], _RECORD_S)
+    found: JsonObject = {}
+    for lease, record in zip(leases, records, strict=True):
+        if not isinstance(record, ChaosGpuError):
+            state = record.get("state")
+            found[lease.lease] = record.get("history") or (state.get("history") if isinstance(state, dict) else None)
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.ask import ask
+from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.values import JsonObject, objects, optional_text, text
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import ended_how
@@ -26,10 +26,11 @@ def look(run: Run, hosts: Iterable[str], timeout_s: float) -> Look:
     """Ask hosts how the leases of the run stand; a host that gives no answer twice has none in force."""
     missing: list[Lease] = []
     halted = None
-    for host in hosts:
+    for host, answer in _asked_twice(run, hosts, timeout_s).items():
         there = [lease for lease in _expected(run) if lease.host == host]
         try:
-            answer = _asked_twice(run, host, timeout_s)
+            if isinstance(answer, ChaosGpuError):
+                raise answer
             missing += _missing(run, there, objects(answer, "leases"), verify=False)
             halted = halted or _halted(host, answer)
         except ChaosGpuError as error:
@@ -37,12 +38,11 @@ def look(run: Run, hosts: Iterable[str], timeout_s: float) -> Look:
     return Look(tuple(missing), halted)
 
 
-def _asked_twice(run: Run, host: str, timeout_s: float) -> JsonObject:
+def _asked_twice(run: Run, hosts: Iterable[str], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
     """Ask again after a failure: one process that could not be started must not end a drill."""
-    try:
-        return ask(host, "list", {"run": run.id}, timeout_s)
-    except ChaosGpuError:
-        return ask(host, "list", {"run": run.id}, timeout_s)
+    found = ask_everywhere(hosts, "list", {"run": run.id}, timeout_s)
+    failed = [host for host, answer in found.items() if isinstance(answer, ChaosGpuError)]
+    return found | ask_everywhere(failed, "list", {"run": run.id}, timeout_s)
 
 
 def _halted(host: str, answer: JsonObject) -> str | None:
@@ -59,11 +59,13 @@ def still_in_force(run: Run, timeout_s: float) -> list[Lease]:
     """Verify each lease that should be in force and return those that are not; they are marked `ended_early`."""
     expected = _expected(run)
     missing: list[Lease] = []
-    for host in sorted({lease.host for lease in expected}):
+    hosts = {lease.host for lease in expected}
+    for host, answer in ask_everywhere(hosts, "list", {"run": run.id, "verify": True}, timeout_s).items():
         there = [lease for lease in expected if lease.host == host]
         try:
-            said = objects(ask(host, "list", {"run": run.id, "verify": True}, timeout_s), "leases")
-            missing += _missing(run, there, said, verify=True)
+            if isinstance(answer, ChaosGpuError):
+                raise answer
+            missing += _missing(run, there, objects(answer, "leases"), verify=True)
         except ChaosGpuError as error:
             missing += [_mark(run, lease, f"it could not be verified again: {error}") for lease in there]
     return missing

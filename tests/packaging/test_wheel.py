@@ -34,7 +34,14 @@ def test_it_says_that_it_is_typed_and_carries_the_licence(names: set[str]) -> No
 
 @pytest.mark.parametrize(
     "folder",
-    ["chaosgpu/agent/schemas", "chaosgpu/agent/shim", "chaosgpu/sim/src", "chaosgpu/sim/profiles", "chaosgpu/lab"],
+    [
+        "chaosgpu/agent/schemas",
+        "chaosgpu/agent/shim",
+        "chaosgpu/sim/src",
+        "chaosgpu/sim/profiles",
+        "chaosgpu/lab",
+        "chaosgpu/fleet/ansible_plugins",
+    ],
 )
 def test_it_holds_every_tracked_file_of_a_data_folder(folder: str, names: set[str]) -> None:
     listed = subprocess.run(

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is run on a host, and in one sentence why no answer came of it."""
+
+import re
+import shlex
+
+from chaosgpu.errors import AgentFailed, ChaosGpuError, NotReached, Refused, Unreachable
+from chaosgpu.fleet.ansible.minder import DEADLINE
+from chaosgpu.fleet.ansible.playbook import Ran
+from chaosgpu.fleet.redaction import redact_text
+from chaosgpu.fleet.transports import Reply
+
+__all__ = ["command", "why_no_answer", "why_not_started"]
+
+_MISSING, _OTHER, _UNREADABLE, _NO_SUDO = 90, 91, 92, 93
+_CANNOT_START = frozenset({126, 127})
+_LONGEST = 400
+# Its words are its arguments, never a part of its text. As root the agent is run at once (become, or root's own
+# login), else by the one line in sudoers. The agent's own status stays what it is.
+_SCRIPT = (
+    '[ -f "$1" ] || exit 90; '
+    'if [ -n "$3" ]; then found=$(sha256sum <"$1") || exit 92; '
+    '[ "${found%% *}" = "$3" ] || { echo "${found%% *}" >&2; exit 91; }; fi; '
+    '[ "$(id -u)" = 0 ] && exec "$1" "$2"; '
+    'sudo -n "$1" "$2"; status=$?; '
+    '[ "$status" = 0 ] || sudo -n -l "$1" "$2" >/dev/null 2>&1 || exit 93; exit "$status"'
+)
+# What ssh says before there is a session: nothing of ours has left then.
+_NO_SESSION = re.compile(
+    r"ssh: connect to host|Could not resolve hostname|Host key verification failed|REMOTE HOST IDENTIFICATION"
+    r"|Permission denied \(|kex_exchange_identification|Connection timed out during banner exchange"
+    r"|Too many authentication failures|Data could not be sent to remote host"
+)
+_SUDO = re.compile(r"(?i)(missing|incorrect|duplicate) (sudo|su|become|\w+) password|privilege escalation")
+_TIMED_OUT = re.compile(r"(?i)timed out after|time frame|exceeded its timeout|\btimeout\b.*\bterminated")
+
+
+def command(agent: str, verb: str, digest: str) -> str:
+    """Return the one command for a host; an empty digest takes whatever agent is there, as an undo must."""
+    return shlex.join(["/bin/sh", "-c", _SCRIPT, "chaosgpu", agent, verb, digest])
+
+
+def why_not_started(host: str, agent: str, reply: Reply) -> ChaosGpuError | None:
+    """Say why the agent was not started there, so that nothing was touched; None where it was."""
+    said = _short(reply.stderr.decode(errors="replace"))
+    if reply.stdout.strip():
+        return None
+    if reply.status == _MISSING:
+        return Refused(f"{host} has no agent at {agent}: install it there (docs/fleet.md); nothing was touched.")
+    if reply.status == _OTHER:
+        return Refused(
+            f"The agent {agent} on {host} is not the one of this controller (SHA-256 {said[:16]}…): install the same "
+            "release on both; nothing was touched. What is in force there can still be undone."
+        )
+    if reply.status == _UNREADABLE:
+        return Refused(f"The agent {agent} on {host} cannot be compared with ours: {said}. Nothing was touched.")
+    if reply.status == _NO_SUDO:
+        return Refused(
+            f"sudo on {host} does not let this user run the agent: {said or 'no reason given'}. Add the line of "
+            "docs/fleet.md to sudoers, or set ansible_become; nothing was touched."
+        )
+    if reply.status in _CANNOT_START:
+        return Refused(
+            f"The agent on {host} could not be started: {said or 'no reason given'}. It needs a Python of 3.9 or "
+            "later as python3 there; nothing was touched."
+        )
+    return None
+
+
+def why_no_answer(host: str, verb: str, ran: Ran, timeout_s: float) -> ChaosGpuError:
+    """Say what Ansible told about a host without an answer."""
+    event = ran.ended.get(host)
+    said = "" if event is None else _short(event.message)
+    if event is None and host not in ran.begun and ran.status != DEADLINE:
+        why = ran.said or f"it ended with status {ran.status} and said nothing; is {host} still in the inventory?"
+        return NotReached(f"ansible-playbook did not get as far as {host} with {verb!r}, nothing was sent: {why}")
+    late = (event is None and ran.status == DEADLINE) or _TIMED_OUT.search(said)
+    if late:
+        return Unreachable(
+            f"{host} did not answer {verb!r} within {timeout_s:g} s, and the call was ended. "
+            "Look at `chaosgpu leases`, or give it a longer timeout_s."
+        )
+    if event is not None and _SUDO.search(said):
+        return Refused(f"{host} could not become root for {verb!r}: {said}. Nothing was touched.")
+    if event is not None and event.event == "unreachable":
+        kind = NotReached if _NO_SESSION.search(said) else Unreachable
+        return kind(f"{host} cannot be reached for {verb!r}: {said}. Is it up? ansible -m ping {host} shows the same.")
+    if event is None:
+        return Unreachable(f"The call of {verb!r} to {host} was ended before it had answered.")
+    return AgentFailed(f"{host}: Ansible could not carry {verb!r}: {said or 'no reason given'}.", "carry")
+
+
+def _short(said: str) -> str:
+    """Put what was said on one line, without secrets."""
+    text = redact_text(" ".join(said.split())).rstrip(". ")
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests carried by a real ansible-playbook: what comes back, what does not and why, and what nobody may see."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from chaosgpu.errors import BadArgument, ChaosGpuError, NotReached, Refused, Unreachable
+from chaosgpu.fleet.ansible.environment import environment
+from chaosgpu.fleet.ask import ask, ask_many, operator
+from chaosgpu.fleet.everywhere import ask_everywhere, how, told
+from unit.fleet.conftest import Named
+
+_SECRET = "hunter2hunter2"  # noqa: S105 (what must be seen nowhere)
+# A file that only another password opens.
+_VAULT = """\
+$ANSIBLE_VAULT;1.1;AES256
+61306663393737646531633935646164646132666461376563666562616262366666363632393830
+3335303133343931323264636164393735336463393732370a383738626336666637303436326562
+65346330663236313630633932633563353635636237306130353964326264336236316633633838
+6533636263366539370a353836633836366539623330393864343766633863306636326164313737
+3734
+"""
+
+
+def test_each_host_gives_its_own_answer_or_its_own_reason_and_nobody_sees_the_request(
+    named: Named, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named()
+    monkeypatch.setenv("ANSIBLE_LOG_PATH", str(tmp_path / "ansible.log"))
+    monkeypatch.setenv("ANSIBLE_VERBOSITY", "5")
+    found = ask_many("halt", {host: {"by": host, "reason": _SECRET} for host in ("gpu1", "down", "gone")}, 60)
+    answer = found["gpu1"]
+    assert isinstance(answer, dict)
+    halted = answer["halted"]
+    assert isinstance(halted, dict)
+    assert (halted["by"], halted["reason"]) == ("gpu1", _SECRET)
+    assert type(found["down"]) is type(found["gone"]) is NotReached
+    assert re.search(
+        r"down cannot be reached for 'halt': .*ssh: connect to host 127\.0\.0\.1 port 1", str(found["down"])
+    )
+    assert "is gone still in the inventory?" in str(found["gone"])
+    assert {host: how(one) for host, one in found.items()} == {
+        "gpu1": "ok",
+        "down": "unreachable",
+        "gone": "unreachable",
+    }
+    assert told(found).startswith("ok on gpu1; unreachable on down: ")
+    log = (tmp_path / "ansible.log").read_text()
+    assert "EXEC" in log  # it would have been there
+    assert _SECRET not in log
+    assert agent.parent == tmp_path
+
+
+def test_an_agent_of_another_digest_puts_nothing_in_and_still_answers(named: Named, agent: Path) -> None:
+    named()
+    with agent.open("ab") as file:
+        file.write(b"\0")
+    found = ask_everywhere(["gpu1", "gpu2"], "apply", {"fault": "gpu.power.cap"}, 60)
+    assert {type(one) for one in found.values()} == {Refused}
+    assert re.search(r"on gpu2 is not the one of this controller .*nothing was touched", str(found["gpu2"]))
+    assert isinstance(ask("gpu1", "list", {}, 60), dict)
+
+
+@pytest.mark.parametrize(
+    ("program", "within_s", "kind", "sentence"),
+    [
+        (None, 60, Refused, "gpu1 has no agent at .*: install it there"),
+        ("#!/nowhere/python3\n", 60, Refused, "could not be started: .*It needs a Python of 3.9 or later"),
+        ("#!/bin/sh\necho torn; exit 3\n", 60, Unreachable, "the text 'torn' .exit status 3"),
+        ("#!/bin/sh\nkill -9 $$\n", 60, Unreachable, "nothing .exit status"),
+        ("#!/bin/sh\nsleep 987.5\n", 4, Unreachable, "gpu1 did not answer 'list' within 4 s, and the call was ended"),
+    ],
+    ids=["none", "no Python", "torn", "killed", "late"],
+)
+def test_no_answer_has_a_reason(  # noqa: PLR0917 (one row a case)
+    named: Named, tmp_path: Path, program: str | None, within_s: float, kind: type[ChaosGpuError], sentence: str
+) -> None:
+    named()
+    if program is not None:
+        (tmp_path / "agent.pyz").write_text(program)
+        (tmp_path / "agent.pyz").chmod(0o755)
+    with pytest.raises(kind, match=sentence) as raised:
+        ask("gpu1", "list", {}, within_s)
+    assert type(raised.value) is kind
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987.5" in _read(path)]
+
+
+def test_a_wrong_vault_password_is_told_and_nothing_is_sent(
+    named: Named, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named()
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/gpu_nodes.yml").write_text(_VAULT)
+    (tmp_path / "password").write_text("wrong\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(NotReached, match=r"did not get as far as gpu1 .*nothing was sent: .*(?i:vault|decrypt)"):
+        ask("gpu1", "list", {}, 60)
+    assert agent.exists()
+
+
+def test_a_verb_that_is_none_is_never_written_into_a_command(named: Named) -> None:
+    named()
+    begun = time.monotonic()
+    with pytest.raises(BadArgument, match="no verb 'list; id'"):
+        ask("gpu1", "list; id", {}, 60)
+    assert time.monotonic() - begun < 60
+
+
+def test_the_environment_is_the_users_without_what_belongs_to_an_outer_job() -> None:
+    outer = {
+        "AWX_ISOLATED_DATA_DIR": "/runner", "RUNNER_OMIT_EVENTS": "1", "TOWER_HOST": "x", "JOB_ID": "7",
+        "ANSIBLE_STDOUT_CALLBACK": "awx_display", "ANSIBLE_CALLBACK_PLUGINS": "/runner",
+        "ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": "/runner",
+        "ANSIBLE_CALLBACKS_ENABLED": "profile_tasks",
+    }  # fmt: skip
+    theirs = {
+        "SSH_AUTH_SOCK": "/s",
+        "HOME": "/h",
+        "ANSIBLE_CONFIG": "/c",
+        "ANSIBLE_FORKS": "25",
+        "PATH": os.environ["PATH"],
+    }
+    found = environment(outer | theirs, Path("/private"))
+    assert theirs.items() <= found.items()
+    assert {name for name in outer if found.get(name) == outer[name]} == {"JOB_ID"}
+    assert found["ANSIBLE_STDOUT_CALLBACK"] == "chaosgpu_events"
+    assert found["ANSIBLE_LOCAL_TEMP"] == "/private/tmp"
+    assert operator()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
