@@ -61,9 +61,10 @@ def ansible_imports(tree: Tree) -> list[str]:
     found = []
     for name, module in tree.modules():
         for node in ast.walk(module):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            if not name.startswith(ANSIBLE_FILES) and any(one.partition(".")[0] == "ansible" for one in names):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if not name.startswith(ANSIBLE_FILES) and any(one.split(".")[0] == "ansible" for one in names):
                 found.append(f"{name}:{node.lineno} imports Ansible's code")
     return found
 
