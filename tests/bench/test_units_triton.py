@@ -85,7 +85,8 @@ def test_it_is_seen_from_outside_and_the_real_triton_is_as_before_afterwards(cas
         seen = serving.look()
         assert case.in_force(seen), seen
         if case.fault == "unit.gpu.deny":
-            wait_until(serving.right, UP_S)  # what is open already keeps working
+            # The simulated driver opens the node for each allocation, so the model feels it before its next start.
+            assert not serving.right(2.0)
         [listed] = host.agent("list", {"verify": True}, timeout_s=60)["leases"]
         assert (listed["state"], listed["verified"]) == ("active", True), listed
     finally:
@@ -97,6 +98,23 @@ def test_it_is_seen_from_outside_and_the_real_triton_is_as_before_afterwards(cas
     assert undo(host, answer)["state"] == "clean"
     assert shown(host, UNIT, *SETTINGS) == before
     assert drop_ins(host) == []
+
+
+def test_a_node_that_was_open_before_it_was_denied_can_still_be_read(serving: Served) -> None:
+    host = serving.host
+    wait_until(serving.ready, UP_S)
+    reads = "exec 3</dev/nvidia0; while head -c1 <&3 >/dev/null; do date +%s%N > /run/reads; sleep 0.1; done"
+    reader = host.start(["sh", "-c", f"echo $$ > {GROUP}/{UNIT}/cgroup.procs; {reads}"])
+    try:
+        wait_until(lambda: host.run(["test", "-e", "/run/reads"]).returncode == 0)
+        answer = apply(host, "unit.gpu.deny", UNIT)
+        assert not serving.look().opens
+        last = host.run(["cat", "/run/reads"], check=True).stdout
+        wait_until(lambda: host.run(["cat", "/run/reads"], check=True).stdout not in {last, ""})
+        assert undo(host, answer)["state"] == "clean"
+    finally:
+        host.run(["pkill", "-f", "run/reads"])
+        reader.communicate(timeout=20)
 
 
 def test_a_killed_triton_comes_back_by_its_own_restart_and_the_undo_starts_nothing(serving: Served) -> None:
