@@ -89,22 +89,15 @@ def flipped(path: Path, position: int) -> None:
     path.write_bytes(raw)
 
 
-def regions(path: Path) -> Iterator[int]:
-    """Yield a byte of each word of the first line, and every seventh of the rest."""
-    raw = path.read_bytes()
-    body = raw.index(b"\n") + 1
-    yield from range(0, body, 9)
-    yield from range(body, len(raw), 41)
-
-
 @pytest.mark.parametrize("fault", [FILE, LOCK])
 def test_a_damaged_undo_record_is_never_executed(host: AgentHost, fault: str) -> None:
+    """With the real processes; `test_damage_every_byte` leaves none out."""
     host.apply(fault)
     for who in host.keepers():
         host.kill(who)
     path = host.home / "leases/l1/undo"
     whole = path.read_bytes()
-    for position in regions(path):
+    for position in (0, 9, whole.index(b"\n") - 1, whole.index(b"prior"), len(whole) - 1):
         flipped(path, position)
         line = host.undo()
         assert line["state"] == "stuck"
