@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.clock import Clock
-from chaosgpu.agent.errors import AgentError, Claimed, StoreFailed
+from chaosgpu.agent.errors import AgentError, Claimed, Short, StoreFailed, as_agent_error
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.lock import Lock
@@ -134,7 +134,10 @@ class Claims:
             with os.fdopen(descriptor, "rb") as file:
                 found = json.loads(file.read(65536))
             home, lease = found["home"], found["lease"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            told = as_agent_error(error, f"Reading the claim {path}")
+            if isinstance(told, Short):
+                raise told from error  # it is not known whose it is, and our own must not be taken for another's
             return Owner(f"(unreadable: {path})", "unknown")
         return Owner(str(home), str(lease))
 

@@ -9,6 +9,7 @@ import time
 from typing import Dict, List, Mapping, NoReturn, Optional, Type
 
 from chaosgpu.agent.errors import AgentError, DriverDied, DriverFailed, DriverHung, DriverStuck
+from chaosgpu.agent.process import fork_served
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["CALL_DEADLINE_S", "START_EXTRA_S", "ForkedDriver"]
@@ -95,21 +96,13 @@ class _Child:
     """The child process and the two pipes to it."""
 
     def __init__(self, environment: Optional[Dict[str, str]], library: JsonObject) -> None:
-        request_end, self._requests = os.pipe()
-        self._answers, answer_end = os.pipe()
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                from chaosgpu.agent import driver_child  # noqa: PLC0415 (ctypes is for the child only)
+        def serve(request_end: int, answer_end: int) -> None:
+            from chaosgpu.agent import driver_child  # noqa: PLC0415 (ctypes is for the child only)
 
-                driver_child.become_child(request_end, answer_end, parent)
-                with os.fdopen(request_end, "rb") as requests, os.fdopen(answer_end, "wb") as answers:
-                    driver_child.serve(requests, answers, environment, library)
-            finally:
-                os._exit(0)  # never back into the parent's code, whatever happened
-        os.close(request_end)
-        os.close(answer_end)
+            with os.fdopen(request_end, "rb") as requests, os.fdopen(answer_end, "wb") as answers:
+                driver_child.serve(requests, answers, environment, library)
+
+        self.pid, self._requests, self._answers = fork_served(serve)
         self._status: Optional[int] = None
         self._unread = b""
         self._asked = 0

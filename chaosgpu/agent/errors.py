@@ -15,8 +15,10 @@ AgentError
 │   └── DriverStuck  the same, and its process cannot be killed: it hangs in the kernel, where nobody can help it
 ├── Unverified       injected, and the effect could not be seen
 └── StoreFailed      the lease store could not be read or written
+    └── Short        there was no free descriptor, process, memory or room: it tells nothing of what was asked for
 """
 
+import errno
 from typing import Optional
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Halted",
     "NoEffect",
     "Refused",
+    "Short",
     "StoreFailed",
     "Unanswered",
     "Unverified",
@@ -41,6 +44,15 @@ __all__ = [
 
 # What a fault with a mistake in it may raise; it must not keep the other leases from being put back.
 FAULT_BROKE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+_LACKED = {
+    errno.EMFILE: "a free descriptor (`ulimit -n`)",
+    errno.ENFILE: "a free descriptor (/proc/sys/fs/file-nr)",
+    errno.EAGAIN: "a process (`ulimit -u`, or pids.max of its unit)",
+    errno.ENOMEM: "memory",
+    errno.ENOSPC: "room on the disk",
+    errno.EDQUOT: "room on the disk (its quota)",
+}
 
 
 class AgentError(Exception):
@@ -133,10 +145,20 @@ class StoreFailed(AgentError):
     kind = "store"
 
 
+class Short(StoreFailed):
+    """There was no free descriptor, process, memory or room: it tells nothing of what was asked for."""
+
+    kind = "short"
+
+
 # What one process alone may lack, or a starved host may be too slow for; another try may well end differently.
 PASSING = (OSError, StoreFailed, DriverDied, DriverHung, Unanswered)
 
 
 def as_agent_error(error: BaseException, what: str) -> AgentError:
-    """Return an error of ours as it is; of any other say that `what` broke by it."""
-    return error if isinstance(error, AgentError) else AgentError(f"{what} broke: {type(error).__name__}: {error}.")
+    """Return an error of ours as it is; of any other say what `what` lacked, or that it broke by it."""
+    if isinstance(error, AgentError):
+        return error
+    if isinstance(error, OSError) and error.errno in _LACKED:
+        return Short(f"{what} lacked {_LACKED[error.errno]}: {error.strerror}. Free some, then ask again.")
+    return AgentError(f"{what} broke: {type(error).__name__}: {error}.")

@@ -88,7 +88,10 @@ def _write(path: str, text: str) -> None:
             os.close(descriptor)
     except OSError as error:
         if not os.path.lexists(path):
-            raise StoreFailed(f"The switch {path} cannot be made: {error.strerror}. The host is not halted.") from error
+            raise StoreFailed(
+                f"The switch {path} cannot be made: {error.strerror}. What is in force is undone, and the host is not "
+                "halted."
+            ) from error
 
 
 def _note(host: Host, entry: JsonObject) -> None:

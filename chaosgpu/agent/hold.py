@@ -19,13 +19,13 @@ import _thread
 import json
 import os
 import signal
-import sys
 import time
 from typing import BinaryIO, Callable, Mapping, Optional, Tuple
 
 from chaosgpu.agent.clock import Boot, Clock, SystemClock, current_boot
 from chaosgpu.agent.errors import AgentError, BadRequest
 from chaosgpu.agent.record import LIVE, State
+from chaosgpu.agent.say import say
 from chaosgpu.agent.store import Slots
 from chaosgpu.agent.values import JsonObject
 
@@ -107,7 +107,7 @@ class LeaseView:
                 json.dump(report, file)
             os.replace(temporary, path)  # noqa: PTH105 (as above)
         except OSError as error:
-            sys.stderr.write(f"The report {path} cannot be written: {error.strerror}. The last one stays.\n")
+            say(f"The report {path} cannot be written: {error.strerror}. The last one stays.")
 
     def _read_end_s(self) -> float:
         try:
@@ -139,7 +139,7 @@ def hold(folder: str, requests: BinaryIO, answers: BinaryIO, roles: Mapping[str,
     except GateClosed:
         return 0
     except AgentError as error:
-        sys.stderr.write(f"{error.kind}: {error}\n")
+        say(f"{error.kind}: {error}")
         try:
             gate.refuse(error)
         except GateClosed:

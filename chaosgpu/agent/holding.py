@@ -14,7 +14,7 @@ from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import AgentError, BadRequest, DriverFailed, NoEffect, Refused
 from chaosgpu.agent.faults.contract import HolderPlan
 from chaosgpu.agent.folder import LeaseFolder
-from chaosgpu.agent.process import Identity, end_group, identity, spawn_detached, tagged
+from chaosgpu.agent.process import Identity, closing_all, end_group, identity, spawn_detached, tagged
 from chaosgpu.agent.values import JsonObject
 
 __all__ = ["TAG", "GatedHolder", "OwnUnit", "end_holder", "start_holder"]
@@ -62,19 +62,21 @@ def start_holder(
 ) -> GatedHolder:
     """Start the holder and wait until it is ready; it raises what the holder refused with, or Refused."""
     words, tagged_environment = own_unit([*command, "hold", folder.path], {**environment, TAG: folder.path})
-    log = os.open(f"{folder.path}/holder.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    order_end, requests = os.pipe()
-    answers, answer_end = os.pipe()
-    try:
+    with closing_all() as ours:
+        log = os.open(f"{folder.path}/holder.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        ours.append(log)
+        order_end, requests = os.pipe()
+        ours += [order_end, requests]
+        answers, answer_end = os.pipe()
+        ours += [answers, answer_end]
         pid = spawn_detached(words, tagged_environment, (order_end, answer_end, log))
-    finally:
-        for descriptor in (log, order_end, answer_end):
-            os.close(descriptor)
-    who = None if pid is None else identity(pid)
-    if who is None:
-        os.close(requests)
-        os.close(answers)
-        raise Refused("The holder process could not be started (are there too many processes?); nothing was touched.")
+        who = None if pid is None else identity(pid)
+        if who is None:
+            raise Refused(
+                "The holder process could not be started (are there too many processes?); nothing was touched."
+            )
+        ours.remove(requests)
+        ours.remove(answers)
     holder = GatedHolder(who, requests, answers)
     try:
         os.write(requests, json.dumps({"role": plan.role, "request": plan.request}).encode() + b"\n")

@@ -100,9 +100,6 @@ class _Applying:
             skew_s = self._inject(prior, start)
             return self._prove(prior, skew_s)
         except (AgentError, *FAULT_BROKE) as error:
-            if self.holder is not None:
-                self.holder.close()
-                end_group(self.holder.identity, self.host.clock.sleep)
             raise self._given_up(error) from error
 
     def _prepare(self) -> JsonObject:
@@ -178,10 +175,13 @@ class _Applying:
         """Put back what was begun and return the error to tell, with how that ended."""
         known = as_agent_error(error, f"The fault {self.order.fault}")
         try:
+            if self.holder is not None:
+                self.holder.close()
+                end_group(self.holder.identity, self.host.clock.sleep)
             state = revert(self.host, self.folder, "unverified" if self.touched else "refused", str(known))
+            left = "" if state.state == "clean" else f" Its undo is {state.state}: {state.reason}"
         except AgentError as busy:
-            state = self.folder.seen() or State("reverting", reason=str(busy))
+            left = f" Its undo is left to the host: {busy}"
         known.lease = self.folder.lease
-        if state.state != "clean":
-            known.args = (f"{known} Its undo is {state.state}: {state.reason}",)
+        known.args = (f"{known}{left}",)
         return known

@@ -59,6 +59,8 @@ def _got(descriptor: int, kind: int) -> bool:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise StoreFailed(f"A lock could not be asked for: {error.strerror}.") from error
     return True
 
 

@@ -10,7 +10,7 @@ from chaosgpu.agent import halt, protocol
 from chaosgpu.agent.claims import CLAIMS_DIRECTORY, Claims
 from chaosgpu.agent.clock import Clock, SystemClock, current_boot
 from chaosgpu.agent.command import installed_command
-from chaosgpu.agent.errors import FAULT_BROKE, AgentError, BadRequest
+from chaosgpu.agent.errors import FAULT_BROKE, AgentError, BadRequest, Short, as_agent_error
 from chaosgpu.agent.hold import Role, hold
 from chaosgpu.agent.home import Home, find_home
 from chaosgpu.agent.host import AnyFault, ClosableDriver, Host
@@ -103,9 +103,11 @@ def main(
     except AgentError as error:
         answer, outcome = protocol.error_answer(error, name), f"failed:{error.kind}"
     except FAULT_BROKE as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-        mistake = AgentError(f"The verb {verb} broke: {type(error).__name__}: {error}. This is a mistake in the agent.")
-        answer, outcome = protocol.error_answer(mistake, name), "failed:internal"
+        told = as_agent_error(error, f"The verb {verb}")
+        if not isinstance(told, Short):
+            sys.excepthook(type(error), error, error.__traceback__)
+            told = AgentError(f"{told} This is a mistake in the agent.")
+        answer, outcome = protocol.error_answer(told, name), f"failed:{told.kind}"
     log_verb(parts.dev_log, verb, operator, request, outcome)
     protocol.write(stdout, answer)
     return 1 if "error" in answer else 0

@@ -4,14 +4,19 @@
 import fcntl
 import os
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, Tuple
+
+from chaosgpu.agent.errors import Short, as_agent_error
 
 __all__ = [
     "Identity",
     "alive",
+    "closing_all",
     "end_group",
     "environment_of",
+    "fork_served",
     "identity",
     "process_tree",
     "spawn_detached",
@@ -33,12 +38,23 @@ class Identity:
     start_time: int
 
 
-def _stat(pid: int) -> Optional[Tuple[str, List[int]]]:
+def _read(pid: int, name: str) -> Optional[bytes]:
+    """Return a file of a process; None where there is none or it is not shown, and not where we lack a descriptor."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
-            fields = file.read().rsplit(b")", 1)[1].split()
-    except (OSError, IndexError):
+        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
+            return file.read()
+    except OSError as error:
+        told = as_agent_error(error, f"Looking at process {pid}")
+        if isinstance(told, Short):
+            raise told from error
         return None
+
+
+def _stat(pid: int) -> Optional[Tuple[str, List[int]]]:
+    raw = _read(pid, "stat")
+    if not raw:
+        return None
+    fields = raw.rsplit(b")", 1)[1].split()
     return fields[0].decode(), [int(field) for field in fields[1 : _START + 1]]
 
 
@@ -66,7 +82,10 @@ def _runs(stat: Tuple[str, List[int]]) -> bool:
 
 
 def _pids() -> List[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (pathlib costs 9 ms)
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (pathlib costs 9 ms)
+    except OSError as error:
+        raise as_agent_error(error, "Looking for processes") from error
 
 
 def process_tree(pid: int) -> List[Identity]:
@@ -90,10 +109,8 @@ def process_tree(pid: int) -> List[Identity]:
 
 def environment_of(pid: int) -> Optional[Dict[str, str]]:
     """Return the environment that the process was started with; None where it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
-            raw = file.read()
-    except OSError:
+    raw = _read(pid, "environ")
+    if raw is None:
         return None
     pairs = (entry.split(b"=", 1) for entry in raw.split(b"\0") if b"=" in entry)
     return {os.fsdecode(key): os.fsdecode(value) for key, value in pairs}
@@ -110,11 +127,7 @@ def tagged(key: str, value: str) -> List[Identity]:
     wanted = os.fsencode(f"{key}={value}")
     found = []
     for pid in _pids():
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
-                if wanted not in file.read().split(b"\0"):
-                    continue
-        except OSError:
+        if wanted not in (_read(pid, "environ") or b"").split(b"\0"):
             continue
         who = identity(pid)
         if who is not None and alive(who):
@@ -157,23 +170,56 @@ def spawn_detached(
 
     Returns its pid, or None where it could not be forked. A program that cannot be started ends with status 127.
     """
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _become(arguments, environment, streams)
-            os.write(write_end, str(pid).encode())
-        finally:
-            os._exit(0)  # never back into the caller's code, whatever happened
-    os.close(write_end)
-    try:
+    with closing_all() as ours:
+        read_end, write_end = os.pipe()
+        ours += [read_end, write_end]
+        middle = os.fork()
+        if middle == 0:
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    _become(arguments, environment, streams)
+                os.write(write_end, str(pid).encode())
+            finally:
+                os._exit(0)  # never back into the caller's code, whatever happened
+        os.close(write_end)
+        ours.remove(write_end)
         os.waitpid(middle, 0)
         answer = os.read(read_end, 32)
-    finally:
-        os.close(read_end)
     return int(answer) if answer else None
+
+
+def fork_served(serve: Callable[[int, int], None]) -> Tuple[int, int, int]:
+    """Fork a child that reads requests and writes answers, with no other tie to us; return its pid and our two ends."""
+    parent = os.getpid()
+    with closing_all() as ours:
+        request_end, requests = os.pipe()
+        ours += [request_end, requests]
+        answers, answer_end = os.pipe()
+        ours += [answers, answer_end]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                from chaosgpu.agent.driver_child import become_child  # noqa: PLC0415 (ctypes is for children only)
+
+                become_child(request_end, answer_end, parent)
+                serve(request_end, answer_end)
+            finally:
+                os._exit(0)  # as above
+        ours.remove(requests)
+        ours.remove(answers)
+    return pid, requests, answers
+
+
+@contextmanager
+def closing_all() -> Iterator[List[int]]:
+    """Close the descriptors that are in the list at the end, however it comes: an undo may need every one of them."""
+    opened: List[int] = []
+    try:
+        yield opened
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str], streams: Tuple[int, int, int]) -> NoReturn:

@@ -151,9 +151,11 @@ def _sweep(_: JsonMapping, host: Host) -> JsonObject:
 
 def _halt(request: JsonMapping, host: Host) -> JsonObject:
     by, reason = values.text(request, "by"), values.text(request, "reason")
-    found = halt.latch(host, by, reason)
     why = f"the host was halted by {by}: {reason}"
-    lines = [ended_line(lease, _end(host, lease, "halt", why)) for lease, _ in _known(host, None)]
+    try:
+        found = halt.latch(host, by, reason)
+    finally:  # what is in force ends all the same where the switch cannot be turned
+        lines = [ended_line(lease, _end(host, lease, "halt", why)) for lease, _ in _known(host, None)]
     return {"halted": found, "leases": [*lines]}
 
 

@@ -144,9 +144,12 @@ class LeaseInvariants(RuleBasedStateMachine):
             seen = self.states[user, lease] = (self.world.changes, _seen(folder))
         return seen[1]
 
-    def over(self, state: State) -> bool:
-        halted = self.halted or any((self.folder / user / "HALT").exists() for user in USERS)
-        return halted or self.past(state)
+    def halts(self, user: str) -> bool:
+        """Tell whether the host is halted for this user: by the file of the host, or by a halt of their own."""
+        return self.halted or (self.folder / user / "HALT").exists()
+
+    def over(self, user: str, state: State) -> bool:
+        return self.halts(user) or self.past(state)
 
     def past(self, state: State) -> bool:
         """Tell whether its time is over, whatever else ends it."""

@@ -76,7 +76,7 @@ class LeaseMachine(LeaseInvariants):
             assert not revived, "an id that is used up was applied again, and its end is forgotten"
         elif state is not None:
             self.known[user, lease] = Known(file, value, cause if breaks.startswith("undo") else None)
-        if self.halted or (self.folder / user / "HALT").exists():
+        if self.halts(user):
             assert self.read(file) != value, "a fault was put in on a halted host"
         if answer.get("state") == "active":
             assert self.read(file) == value, "active, and nothing is broken"
@@ -94,7 +94,7 @@ class LeaseMachine(LeaseInvariants):
     def renew(self, which: int, ttl_s: int) -> None:
         user, lease = self.one(which)
         before = self.state(user, lease)
-        over = before is None or before.state != "active" or self.over(before)
+        over = before is None or before.state != "active" or self.over(user, before)
         [line] = self.lines(self.world.ask(user, "renew", leases=[lease], ttl_s=ttl_s))
         after = self.state(user, lease)
         if over and before is not None:
@@ -147,7 +147,7 @@ class LeaseMachine(LeaseInvariants):
             if state is None:
                 continue
             if state.state in ("reserved", *LIVE):
-                assert not self.over(state), "a lease that is over outlived a sweep"
+                assert not self.over(user, state), "a lease that is over outlived a sweep"
                 assert state.state == "active", "an apply that died outlived a sweep"
                 assert self.kept(user, lease), "a sweep left a lease that nobody would end"
             elif state.state == "stuck":

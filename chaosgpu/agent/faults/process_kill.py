@@ -2,7 +2,6 @@
 """gpu.process.kill: end the GPU processes of a service that something named brings back."""
 
 import signal
-import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
@@ -14,6 +13,7 @@ from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.on_gpu import gpu_of, refuse_unhealthy, uuid_in, wait_until
 from chaosgpu.agent.faults.restorer import Restorer, parse_restorer
 from chaosgpu.agent.process import alive, environment_of
+from chaosgpu.agent.say import say
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM}
@@ -97,7 +97,7 @@ class ProcessKill(Fault[KillParams]):
         if not wait_until(lambda: not service.missing(meant, uuid, context), BY_ITSELF_WITHIN_S, 0.2, context):
             wrong = params.restorer.run(meant[0].user, values.mapping(prior, "environment"))
             if wrong is not None:  # whether the service is back is read all the same, and decides
-                sys.stderr.write(f"{wrong}\n")
+                say(wrong)
 
     def restored(self, params: KillParams, prior: JsonMapping, held: Optional[Held], context: Context) -> Restored:  # noqa: ARG002 (contract)
         """See as many like them run as before."""

@@ -9,11 +9,13 @@ import json
 import os
 import select
 import signal
+from functools import partial
 from typing import List, Optional
 
 from chaosgpu.agent.environment import from_record
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
+from chaosgpu.agent.process import fork_served
 from chaosgpu.agent.record import Undo
 from chaosgpu.agent.values import JsonObject, JsonValue
 
@@ -52,7 +54,10 @@ class Watcher:
     def _look(self, undo: Undo) -> Optional[str]:
         now_s = self._host.clock.boottime_s()
         if self._child < 0:
-            self._start(undo)
+            try:
+                self._start(undo)
+            except OSError as error:
+                return f"its stop conditions could not be watched, which counts as met: {error.strerror}"
             self._due_s = now_s + FIRST_WITHIN_S
         said = self._said()
         if said is None:
@@ -85,21 +90,8 @@ class Watcher:
 
     def _start(self, undo: Undo) -> None:
         self._starts += 1
-        request_end, self._requests = os.pipe()
-        self._answers, answer_end = os.pipe()
         self._unread = b""
-        parent = os.getpid()
-        self._child = os.fork()
-        if self._child == 0:
-            try:
-                from chaosgpu.agent.driver_child import become_child  # noqa: PLC0415 (ctypes is for children only)
-
-                become_child(request_end, answer_end, parent)
-                _watch(self._host, undo, request_end, answer_end)
-            finally:
-                os._exit(0)  # never back into the keeper's code, whatever happened
-        os.close(request_end)
-        os.close(answer_end)
+        self._child, self._requests, self._answers = fork_served(partial(_watch, self._host, undo))
 
     def _end(self) -> None:
         """End the child; one that is stuck in the kernel is left to init."""

@@ -2,9 +2,9 @@
 """Inside the keeper: take the lock that says it lives, then watch."""
 
 import os
-import sys
 
 from chaosgpu.agent.host import Host
+from chaosgpu.agent.say import say
 from chaosgpu.agent.watchdog.watch import watch
 
 __all__ = ["keep"]
@@ -18,10 +18,13 @@ def keep(host: Host, lease: str) -> int:
     """Watch one lease until it has ended or is stuck."""
     folder = host.folder(lease)
     host.registry()  # loaded before we say that we watch: at the deadline the disk may be full or the files replaced
+    nothing = os.open(os.devnull, os.O_RDWR)  # whoever lacks a descriptor must not have said that he watches
     lock = folder.keeper_lock(_OWN_LOCK_WITHIN_S)
     if not lock.take():
         return 0  # another keeper has it
     _say_armed()
+    os.dup2(nothing, 1)
+    os.close(nothing)
     _spare_from_out_of_memory()
     watch(host, folder, lambda left_s: min(_LOOK_EVERY_S, left_s))
     return 0
@@ -31,10 +34,7 @@ def _say_armed() -> None:
     try:
         os.write(1, b"armed\n")
     except BrokenPipeError:
-        sys.stderr.write("The apply that started this keeper has died; its lease is ended.\n")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 1)
-    os.close(nothing)
+        say("The apply that started this keeper has died; its lease is ended.")
 
 
 def _spare_from_out_of_memory() -> None:

@@ -8,7 +8,7 @@ from typing import Callable, Mapping, Optional, Tuple
 from chaosgpu.agent.clock import Clock
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.folder import LeaseFolder
-from chaosgpu.agent.process import spawn_detached
+from chaosgpu.agent.process import closing_all, spawn_detached
 from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["Keeper"]
@@ -33,14 +33,15 @@ class Keeper:
             words, environment = self._systemd.scope(
                 unit, f"Keeper of chaosgpu lease {folder.lease}", words, environment
             )
-        log = os.open(f"{folder.path}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        answers, answer_end = os.pipe()
-        try:
+        with closing_all() as ours:
+            log = os.open(f"{folder.path}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            ours.append(log)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            ours.append(nothing)
+            answers, answer_end = os.pipe()
+            ours += [answers, answer_end]
             spawn_detached(words, environment, (nothing, answer_end, log))
-        finally:
-            for descriptor in (log, nothing, answer_end):
-                os.close(descriptor)
+            ours.remove(answers)
         return lambda: _see_armed(folder, answers)
 
     def armed(self, folder: LeaseFolder) -> bool:

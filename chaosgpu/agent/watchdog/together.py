@@ -49,7 +49,7 @@ class Together:
             try:
                 if not backend.armed(folder):
                     backend.arm(folder, environment)()
-            except AgentError as error:  # noqa: PERF203 (two of them)
+            except (AgentError, OSError) as error:  # noqa: PERF203 (two of them)
                 reasons.append(str(error))
         if len(reasons) == len(backends):
             raise Refused(" ".join(reasons))

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watch one lease: look at the record, end the lease when its time is over, try again if that fails, and go."""
 
-import sys
 from typing import Callable
 
-from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.errors import AgentError, as_agent_error
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.mend import why_over
 from chaosgpu.agent.record import ENDED
 from chaosgpu.agent.revert import revert
+from chaosgpu.agent.say import say
 
 __all__ = ["BACK_OFF_S", "watch"]
 
@@ -32,6 +32,7 @@ def watch(host: Host, folder: LeaseFolder, next_look_s: Callable[[float], float]
             tries += 1
             if revert(host, folder, *due, last_try=tries > len(BACK_OFF_S)).state != "reverting":
                 continue
-        except AgentError as error:  # somebody else is at it, or the disk is broken: look again
-            sys.stderr.write(f"{error.kind}: {error}\n")
+        except (AgentError, OSError) as error:  # somebody else is at it, the disk is broken, we lack something
+            known = as_agent_error(error, "A look at the lease")
+            say(f"{known.kind}: {known}")
         host.clock.sleep(BACK_OFF_S[max(0, min(tries, len(BACK_OFF_S)) - 1)])

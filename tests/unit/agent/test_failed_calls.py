@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A call that fails in one process: the others go on, and nobody is told what is not so."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from chaosgpu.agent.errors import StoreFailed
 from chaosgpu.agent.watchdog.watch import BACK_OFF_S, watch
@@ -41,9 +45,10 @@ def test_a_lease_that_cannot_be_read_keeps_no_other_waiting(host: AgentHost) -> 
     assert not host.broken()
 
 
-def test_a_look_that_fails_is_repeated_soon() -> None:
+def looked(*fails: Exception) -> list[float]:
+    """Watch with looks that fail and one that sees nothing left; return how long it slept between them."""
     slept: list[float] = []
-    looks: list[StoreFailed | None] = [StoreFailed("EIO"), None]
+    looks: list[Exception | None] = [*fails, None]
 
     def seen() -> None:
         found = looks.pop(0)
@@ -53,4 +58,19 @@ def test_a_look_that_fails_is_repeated_soon() -> None:
     on: Any = SimpleNamespace(clock=SimpleNamespace(sleep=slept.append))
     folder: Any = SimpleNamespace(seen=seen)
     watch(on, folder, lambda left_s: left_s)
-    assert slept == [BACK_OFF_S[0]]
+    return slept
+
+
+def test_a_look_that_fails_is_repeated_soon(capsys: pytest.CaptureFixture[str]) -> None:
+    assert looked(StoreFailed("EIO"), OSError("no memory")) == [BACK_OFF_S[0], BACK_OFF_S[0]]
+    assert capsys.readouterr().err == "store: EIO\ninternal: A look at the lease broke: OSError: no memory.\n"
+
+
+@pytest.mark.parametrize(("word", "goes_on"), [("say('word')", True), ("sys.stderr.write('word\\n')", False)])
+def test_a_log_that_takes_no_more_ends_no_keeper(word: str, goes_on: bool) -> None:
+    code = f"import sys\nfrom chaosgpu.agent.say import say\n{word}\nprint('goes on')"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, check=False, timeout=60
+        )
+    assert (done.stdout == b"goes on\n") is goes_on
