@@ -3,6 +3,7 @@
 
 import json
 import os
+from contextlib import suppress
 from typing import Dict, Optional
 
 from chaosgpu.agent.clock import rfc3339
@@ -41,13 +42,16 @@ def _parse(path: str, raw: str) -> Dict[str, str]:
 
 
 def refuse_if_latched(host: Host) -> None:
-    """Refuse new faults while the switch is on."""
+    """Refuse new faults while the switch is on; see that its file can be made by hand, by whoever has no time then."""
     found = latched(host)
     if found is not None:
         raise Halted(
             f"This host was halted by {found['by']} ({found['reason']}, {found['at']}): no new fault until a person "
             "resumes it with a reason (agent verb resume)."
         )
+    for path in host.halt_files:
+        with suppress(OSError):  # one of the two may be another user's to make
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120 (pathlib costs 9 ms)
 
 
 def latch(host: Host, by: str, reason: str) -> JsonObject:

@@ -162,7 +162,7 @@ if os.getuid() == 0:  # only root may mount; the two tests above prove the same 
         disk.apply()
         for keeper in disk.keepers():
             disk.kill(keeper)
-        (disk.folder / "run").mkdir()
+        (disk.folder / "run").mkdir(exist_ok=True)
         (disk.folder / "run/HALT").touch()
         fill(disk)
         disk.ask(who, **asked)

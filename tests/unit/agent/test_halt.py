@@ -38,7 +38,6 @@ def test_resume_needs_a_name_and_a_reason_and_both_are_kept(host: AgentHost) -> 
 @pytest.mark.parametrize("content", ["", "on fire", "[]", "{}"])
 def test_a_file_on_the_host_halts_without_any_command(host: AgentHost, content: str) -> None:
     host.apply()
-    (host.folder / "run").mkdir()
     (host.folder / "run/HALT").write_text(content)
     wait_until(lambda: host.state().state == "clean", within_s=2)
     assert host.state().ended_by == "halt"

@@ -89,7 +89,7 @@ def test_one_who_lacks_descriptors_undoes_or_leaves_it_to_the_host_and_never_say
     for keeper in host.keepers():
         host.kill(keeper)
     if verb == "sweep":  # it is over, and nobody but a sweep is there to end it
-        (host.folder / "run").mkdir()
+        (host.folder / "run").mkdir(exist_ok=True)
         (host.folder / "run/HALT").touch()
     count, stands = 3, "active"
     while stands != "clean":
@@ -109,7 +109,7 @@ def test_a_keeper_that_lacks_descriptors_undoes_as_soon_as_it_has_some(host: Age
     own = len(list(Path(f"/proc/{keeper.pid}/fd").iterdir()))
     limit = ["prlimit", f"--pid={keeper.pid}"]
     subprocess.run([*limit, f"--nofile={own + free}:1024"], check=True, timeout=10)
-    (host.folder / "run").mkdir()
+    (host.folder / "run").mkdir(exist_ok=True)
     (host.folder / "run/HALT").touch()
     log = host.home / "leases/l1/keeper.log"
     wait_until(lambda: "Too many open files" in log.read_text() or host.state().state != "active")
