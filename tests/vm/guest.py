@@ -76,7 +76,7 @@ ExecStart=sh -c 'for gpu in $(cat {RELAPSE} 2>/dev/null); do nvidia-smi -i $gpu 
 # In the place of the server that uses GPUs; what it sees at its start is what the host gives its work.
 _GPU_SERVICE = f"""\
 [Unit]
-After=simulated-gpus.service
+After=simulated-gpus.service nvidia-persistenced.service
 
 [Service]
 Type=oneshot
