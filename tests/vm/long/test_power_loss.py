@@ -65,7 +65,7 @@ def test_wherever_the_plug_is_pulled_during_apply_no_fault_is_in_force_after_the
         name = "nothing on disk" if state is None else _furthest(state)
         reached[name] = reached.get(name, 0) + 1
         assert guest.run(f"cat {FILE}") == "well", (number, state)
-        assert state is None or state["state"] == "clean", (number, state)
+        assert state is None or state["state"] == "clean", (number, state["reason"], state)
         if state is None:  # a folder without a state is no lease, and holds nothing
             assert guest.run(f"ls {LEASES}/{lease}/undo 2>/dev/null; true") == ""
     note("plugs pulled during apply", COUNT)
