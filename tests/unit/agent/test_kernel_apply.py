@@ -17,9 +17,12 @@ from chaosgpu.agent.errors import (
     Refused,
     Unverified,
 )
+from chaosgpu.agent.faults.contract import Context, Held
 from chaosgpu.agent.lease import apply
 from chaosgpu.agent.policy import Policy
 from chaosgpu.agent.revert import revert
+from chaosgpu.agent.values import JsonMapping, JsonObject
+from support.agent_faults import FileParams, FileSet
 from support.kernel_steps import Bench, Holder, HoldingFile, with_holder
 
 STEPS = ["reserved", "claimed", "captured", "undo written", "deadline armed", "armed", "injected", "verified", "active"]
@@ -37,6 +40,28 @@ def test_apply_goes_through_its_steps_in_this_order_and_no_other(bench: Bench) -
     assert undo is not None
     assert (undo.lease, undo.fault, undo.prior, undo.holds) == ("l1", "test.file.set", {"text": "well"}, False)
     assert (undo.library, undo.environment, undo.params["value"]) == (None, {"PATH": "/bin"}, "broken")
+
+
+class KeepsPrior(FileSet):
+    """What was captured, as each later step is given it."""
+
+    def __init__(self) -> None:
+        self.given: list[JsonMapping] = []
+
+    def inject(self, params: FileParams, prior: JsonMapping, context: Context) -> None:
+        self.given.append(prior)
+        super().inject(params, prior, context)
+
+    def verify(self, params: FileParams, prior: JsonMapping, held: Held | None, context: Context) -> JsonObject:
+        self.given.append(prior)
+        return super().verify(params, prior, held, context)
+
+
+def test_a_fault_is_given_what_was_captured(bench: Bench) -> None:
+    fault = KeepsPrior()
+    bench.changes["faults"] = lambda: {fault.name: fault}
+    apply(bench.host, bench.order())
+    assert fault.given == [{"text": "well"}, {"text": "well"}]
 
 
 def test_a_lease_says_whose_it_is_and_when_it_ends(bench: Bench) -> None:

@@ -60,8 +60,28 @@ def test_one_who_comes_after_a_killed_undo_gives_up_the_claims_and_cleans_up(ben
         claim.write_text(text)
         litter.write_text("{")
         with mock.patch.object(bench.world.keepers, "disarm") as disarm:
-            again(bench.host, bench.lease())
+            ended = again(bench.host, bench.lease())
         assert (bench.claims(), litter.exists(), disarm.call_count) == ([], False, 1)
+        assert ended == bench.state()
+
+
+def test_a_claim_that_was_cleaned_away_is_taken_again_for_the_undo(bench: Bench) -> None:
+    apply(bench.host, bench.order())
+    [claim] = bench.claims()
+    claim.unlink()
+    held: list[list[Path]] = []
+    bench.at["undone"] = lambda: held.append(bench.claims())
+    assert revert(bench.host, bench.lease(), "undo").state == "clean"
+    assert (held, bench.claims()) == ([[claim]], [])
+
+
+def test_where_another_lease_has_the_claim_by_now_nothing_is_put_back(bench: Bench) -> None:
+    apply(bench.host, bench.order())
+    bench.claims()[0].unlink()
+    apply(bench.host, bench.order("l2", value="worse"))
+    state = revert(bench.host, bench.lease(), "undo")
+    assert (state.state, bench.file.read_text(), bench.state("l2").state) == ("stuck", "worse", "active")
+    assert "held by another lease meanwhile, so nothing was put back" in str(state.reason)
 
 
 def test_of_a_lease_that_is_still_there_nothing_is_disarmed(bench: Bench) -> None:
@@ -99,6 +119,15 @@ def test_an_undo_that_fails_is_tried_again_and_stuck_at_the_last_try(bench: Benc
     assert revert(bench.host, bench.lease(), "undo").state == "stuck"  # nobody has asked for it
     state = revert(bench.host, bench.lease(), "undo", even_stuck=True)
     assert (state.state, state.ended_by, bench.claims()) == ("clean", "deadline", [])
+
+
+@pytest.mark.parametrize("breaks", ["undo:full", "undo:slow"])
+def test_what_may_pass_is_stuck_too_at_the_last_try(bench: Bench, breaks: str) -> None:
+    apply(bench.host, bench.order(breaks=breaks, until=str(bench.folder / "mended")))
+    for last_try, ends in ((None, "reverting"), (False, "reverting"), (True, "stuck")):
+        assert revert(bench.host, bench.lease(), "deadline", last_try=last_try).state == ends
+    states = [line["state"] for line in bench.state().history]
+    assert states == ["reserved", "armed", "active", "reverting", "stuck"]  # the intent is written once
 
 
 def test_a_driver_that_hangs_in_the_kernel_is_not_tried_again(bench: Bench) -> None:
