@@ -24,6 +24,7 @@ CALL_MODULES = (
     "chaosgpu.agent.nvml.links",
     "chaosgpu.agent.nvml.events",
     "chaosgpu.agent.nvml.residue",
+    "chaosgpu.agent.nvml.facts",
     "chaosgpu.agent.nvml_settings",
 )
 

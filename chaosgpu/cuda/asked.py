@@ -55,13 +55,13 @@ def report(lock: str, hosts: str, timeout_s: float) -> JsonObject:
 def _scanned(lock: str, hosts: str, timeout_s: float) -> Scan:
     read = lockfile.read(Path(_text("lock", lock, _ANY, "the path of a lock file")))
     also = read.look_at
-    host = one_host(hosts)
-    facts = _facts(host, LookAt(also.services, also.environments, also.engines, also.triton), timeout_s)
-    return scan({host: facts}, read, compatibility(), dt.datetime.now(dt.UTC).date())
+    facts = _facts(hosts, LookAt(also.services, also.environments, also.engines, also.triton), timeout_s)
+    return scan({facts.host: facts}, read, compatibility(), dt.datetime.now(dt.UTC).date())
 
 
-def _facts(host: str, look_at: LookAt, timeout_s: float) -> Facts:
-    answer = take_facts([one_host(host)], look_at, seconds("timeout_s", timeout_s))[one_host(host)]
+def _facts(hosts: str, look_at: LookAt, timeout_s: float) -> Facts:
+    within_s, host = seconds("timeout_s", timeout_s), one_host(hosts)
+    answer = take_facts([host], look_at, within_s)[host]
     if isinstance(answer, ChaosGpuError):
         raise answer
     return answer

@@ -18,6 +18,7 @@ __all__ = ["CLEAN", "DRIFT", "UNKNOWN", "Scan", "scan"]
 # 2 is every command's code for an error.
 CLEAN, DRIFT, UNKNOWN = 0, 1, 3
 _FEW = 3
+_OLD = dt.timedelta(days=180)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def scan(answers: Mapping[str, Facts | ChaosGpuError], lock: Lock | None, data: 
             notes.append(f"not asked, though in the lock file: {', '.join(missing)}")
         over = [host for host, one in lock.exceptions.items() if one.until is not None and one.until < today]
         notes += [f"the exception for {host} ended on {lock.exceptions[host].until}" for host in over]
-    else:
+    if today - data.recorded > _OLD:
+        notes.append(f"the compatibility data is of {data.recorded}: what is newer than that is unknown to it")
+    if lock is None:
         odd = outliers(levelled)
         if len(levelled) == 1:
             notes.append("one host and no lock file: it is compared with itself alone")

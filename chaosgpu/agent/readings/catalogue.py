@@ -93,6 +93,7 @@ def reading(name: str, keys: FrozenSet[str] = GPU_KEYS) -> Callable[[Read], Read
 def readings() -> Dict[str, Reading]:
     """Return every reading by name."""
     from chaosgpu.agent.readings import (  # noqa: F401, PLC0415 (they enter themselves; a cycle at the top)
+        fleet_facts,
         gpus,
         health,
         links,

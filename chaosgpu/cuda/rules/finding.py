@@ -38,7 +38,7 @@ def findings(facts: Facts, data: Compatibility) -> list[Finding]:
 
 
 def _all(facts: Facts, data: Compatibility) -> Iterator[Finding]:
-    from chaosgpu.cuda.rules import containers, driver, environments, packages, services  # noqa: PLC0415 (a cycle)
+    from chaosgpu.cuda.rules import containers, driver, engines, environments, packages, services  # noqa: PLC0415 (a cycle)
 
-    for rules in (driver, packages, services, containers, environments):
+    for rules in (driver, packages, services, containers, environments, engines):
         yield from rules.judge(facts, data)

@@ -181,6 +181,12 @@ def test_one_host_alone_is_compared_with_itself_and_says_so() -> None:
     assert "note: one host and no lock file" in as_text(found, explain=False)
 
 
+def test_compatibility_data_that_has_grown_old_says_so() -> None:
+    found = _scanned({"gpu01": host("gpu01")}, today=dt.date(2027, 9, 1))
+    assert any("the compatibility data is of 2026-11-26" in note for note in found.notes)
+    assert not any("compatibility data" in note for note in _scanned({"gpu01": host("gpu01")}).notes)
+
+
 def test_what_every_host_has_of_its_own_is_no_drift() -> None:
     mine = host("gpu01", {"kernel/command_line": "root=UUID=2 ro iommu=pt", "gpus/GPU-1": {**GPU, "serial": "9"}})
     assert outliers([flat(mine), flat(host("gpu02")), flat(host("gpu03"))]) == []

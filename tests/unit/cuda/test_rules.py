@@ -54,6 +54,10 @@ CASES: list[tuple[str, Level, dict[str, JsonValue], str]] = [
     ("driver-for-triton", Level.UNKNOWN, {"containers/images": _image("26.07-py3")}, "depends on the flavour"),
     ("driver-for-triton", Level.UNKNOWN, {"containers/images": _image("22.01-py3")}, "which the data"),
     (
+        "engine-of-another-tensorrt", Level.BREAKS,
+        {"environments/chat/packages/tensorrt": "10.8.0.43"}, "built by TensorRT 10.13.3.9",
+    ),
+    (
         "wheels-of-two-cudas", Level.RISK,
         {"environments/chat/packages/nvidia-cudnn-cu13": "9.26.0.51"}, "CUDA 12 and 13",
     ),
@@ -79,6 +83,12 @@ def test_a_rule_finds_what_does_not_go_together(
     assert word in found[rule].what
     assert found[rule].source
     assert found[rule].host == "gpu01"
+
+
+@pytest.mark.parametrize("version", ["10.13.3.9", "10.13.3", "10", "?"])
+def test_an_engine_of_the_tensorrt_that_is_loaded_is_fine(version: str) -> None:
+    loaded: JsonValue = [{"path": "/x/libnvinfer.so", "version": version, "deleted": False}]
+    assert findings(host(changes={"services|triton.service|libnvinfer": loaded}), DATA) == []
 
 
 def test_a_driver_without_a_module_for_the_next_boot_breaks() -> None:

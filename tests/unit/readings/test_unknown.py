@@ -109,7 +109,9 @@ def test_a_parameter_that_nobody_reads_is_refused(
 def test_an_unknown_reading_is_refused_with_the_known_ones(
     make_gpus: MakeGpus, make_tools: Callable[[Instance], Tools]
 ) -> None:
-    with pytest.raises(BadRequest, match=r"no reading named gpu\.weight; there are: gpu\.clocks, .*gpu\.xid"):
+    with pytest.raises(
+        BadRequest, match=r"no reading named gpu\.weight; there are: fleet\.facts, gpu\.clocks, .*gpu\.xid"
+    ):
         take("gpu.weight", {}, make_tools(make_gpus(gpus=1)))
 
 
