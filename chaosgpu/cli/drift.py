@@ -3,6 +3,8 @@
 
 import argparse
 
+from chaosgpu.cli.fleet import add_options
+
 __all__ = ["add_parser", "run"]
 
 _TIMEOUT_S = 60.0
@@ -65,8 +67,9 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="a host to ask (may be given again; default: those of the lock file, else localhost)",
+        help="a host to ask (may be given again; default: those of the lock file or the inventory, else localhost)",
     )
+    add_options(parser)
     parser.add_argument("--facts", metavar="FILE", help="take kept facts from this file instead of asking hosts")
     parser.add_argument(
         "--service", action="append", default=[], metavar="UNIT", help="a service whose libraries count"
@@ -85,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the verb says and return the exit code."""
     from chaosgpu.cuda import command  # noqa: PLC0415 (other subcommands need none of it)
 
+    if getattr(args, "inventory", None):
+        args.hosts = _of_inventory(args)
     verbs = {
         "baseline": command.baseline,
         "scan": command.scan_hosts,
@@ -93,3 +98,15 @@ def run(args: argparse.Namespace) -> int:
         "explain": command.explain,
     }
     return verbs[args.verb](args)
+
+
+def _of_inventory(args: argparse.Namespace) -> list[str]:
+    """Use the inventory that is named; return its hosts, or those of them that were asked for."""
+    from chaosgpu.cli.fleet import hosts_meant  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.errors import BadArgument  # noqa: PLC0415 (likewise)
+
+    meant = hosts_meant(args)
+    strange = [host for host in args.hosts if host not in meant]
+    if strange:
+        raise BadArgument(f"The inventory has no host {', '.join(strange)}; it has: {', '.join(meant)}.")
+    return args.hosts or [*meant]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError
 from chaosgpu.fleet.everywhere import ask_everywhere
+from chaosgpu.fleet.targets import check_pattern
 from chaosgpu.fleet.values import JsonObject, JsonValue, whole_object
 
 __all__ = ["Facts", "LookAt", "read_facts", "take_facts", "write_facts"]
@@ -60,11 +61,21 @@ class Facts:
 
 
 def take_facts(hosts: Sequence[str], look_at: LookAt, timeout_s: float) -> dict[str, Facts | ChaosGpuError]:
-    """Ask every host at once; of one that gives no answer there is the error."""
-    answers = ask_everywhere(hosts, "read", {"reading": _READING, "params": look_at.params()}, timeout_s)
-    return {
-        host: answer if isinstance(answer, ChaosGpuError) else _facts(host, answer) for host, answer in answers.items()
-    }
+    """Ask every host at once; of one that gives no answer, or cannot be reached from here, there is the error."""
+    refused = {host: error for host in hosts if (error := _why_not(host)) is not None}
+    named = [host for host in hosts if host not in refused]
+    answers = ask_everywhere(named, "read", {"reading": _READING, "params": look_at.params()}, timeout_s)
+    found = {**refused, **answers}
+    return {host: one if isinstance(one, ChaosGpuError) else _facts(host, one) for host, one in found.items()}
+
+
+def _why_not(host: str) -> BadArgument | None:
+    """Say why a host cannot be asked: without an inventory this host alone can, and no other name may mean it."""
+    try:
+        check_pattern(host)
+    except BadArgument as error:
+        return error
+    return None
 
 
 def _facts(host: str, answer: JsonObject) -> Facts:

@@ -2,10 +2,13 @@
 """The example fleet is a real inventory, and its lock file is of exactly its hosts."""
 
 import datetime as dt
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from chaosgpu.cuda import lockfile
 from chaosgpu.cuda.compare import due_of
@@ -17,10 +20,21 @@ TODAY = dt.date(2026, 11, 26)
 
 
 @pytest.fixture(scope="module")
-def groups() -> dict[str, set[str]]:
-    """Return the hosts of each group as the file names them."""
-    children = yaml.safe_load((EXAMPLE / "hosts.yml").read_text())["all"]["children"]
-    return {name: set(group.get("hosts") or ()) for name, group in children.items()}
+def inventory() -> dict[str, dict[str, Any]]:
+    """Return what a real ansible-inventory makes of the files."""
+    program = Path(sys.prefix) / "bin" / "ansible-inventory"
+    listed = subprocess.run(
+        [program, "-i", str(EXAMPLE / "hosts.yml"), "--list"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "WARNING" not in listed.stderr
+    found: dict[str, dict[str, Any]] = json.loads(listed.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def groups(inventory: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
+    """Return the hosts of each group."""
+    return {name: set(group["hosts"]) for name, group in inventory.items() if "hosts" in group}
 
 
 def test_every_host_is_in_one_rack_and_of_one_kind(groups: dict[str, set[str]]) -> None:
@@ -40,15 +54,16 @@ def test_the_lock_file_has_each_group_with_exactly_its_hosts(groups: dict[str, s
     assert LookAt(lock.look_at.services).params() == {"services": ["triton.service"]}
 
 
-def test_the_lock_file_and_the_variables_of_the_groups_say_the_same() -> None:
+def test_the_lock_file_and_each_hosts_variables_say_the_same(inventory: dict[str, dict[str, Any]]) -> None:
     lock = lockfile.read(EXAMPLE / "fleet.lock.yaml")
-    shared = yaml.safe_load((EXAMPLE / "group_vars" / "gpu_hosts.yml").read_text())
-    for name, group in lock.groups.items():
-        own = yaml.safe_load((EXAMPLE / "group_vars" / f"{name}.yml").read_text())
-        due = due_of(lock, group.hosts[0], TODAY)
+    variables = inventory["_meta"]["hostvars"]
+    assert len(variables) == 12
+    for host, own in variables.items():
+        due = due_of(lock, host, TODAY)
         assert due["gpus.count"] == own["gpu_count"]
-        assert due["driver.module"] == shared["gpu_driver_version"]
+        assert due["driver.module"] == own["gpu_driver_version"]
         assert ("packages.nvidia-fabricmanager-580" in due) is own["gpu_has_nvswitch"]
+        assert own["rack"] == host[1]
 
 
 def test_the_exception_of_the_example_counts_for_its_host_alone_and_until_its_day() -> None:
@@ -65,5 +80,5 @@ def test_the_lock_file_of_the_example_can_be_pinned() -> None:
 
 def test_every_file_of_variables_belongs_to_a_group(groups: dict[str, set[str]]) -> None:
     named = {path.stem for path in (EXAMPLE / "group_vars").glob("*.yml")}
-    assert named <= {"all", *groups}
+    assert named <= {"all", "gpu_hosts", *groups}
     assert len(named) >= 8
