@@ -120,6 +120,7 @@ class Claims:
             descriptor = os.open(path + _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             try:
                 os.write(descriptor, content.encode())
+                os.fsync(descriptor)  # a power loss would leave the name of an empty file: held, and by nobody
             finally:
                 os.close(descriptor)
             os.link(path + _NEW, path)
