@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`chaosgpu agent VERB`: ask the agent of this host by hand."""
+"""`chaosgpu agent VERB`: ask the agent of one host by hand."""
 
 import argparse
 import json
 import sys
 from typing import TYPE_CHECKING
 
+from chaosgpu.cli.fleet import add_options, hosts_meant
 from chaosgpu.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the subcommand and its arguments."""
     parser = subparsers.add_parser(
         "agent",
-        help="ask the agent of this host by hand: list, undo, halt, resume and the rest",
-        description="Hand one request to the agent of this host and print its answer.",
+        help="ask the agent of a host by hand: list, undo, halt, resume and the rest",
+        description="Hand one request to the agent of this host, or of one host of an inventory, and print its answer.",
         epilog="Exit code: 0 answered, 1 the agent answered an error, 2 it could not be asked, 5 something is stuck.",
     )
     parser.add_argument("verb", choices=_VERBS, metavar="VERB", help=", ".join(_VERBS))
@@ -31,6 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--lease", metavar="LEASE", help="undo, record: one lease")
     parser.add_argument("--verify", action="store_true", help="list: look again whether each fault is in force")
     parser.add_argument("--reason", metavar="TEXT", help="halt, resume: why")
+    add_options(parser)
     parser.add_argument("--timeout-s", type=float, default=60.0, metavar="SECONDS", help="for the answer (default: 60)")
     return parser
 
@@ -38,10 +40,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Ask, print the answer as it came, and return the exit code."""
     from chaosgpu.fleet.ask import ask_raw  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.targets import LOCAL  # noqa: PLC0415 (other subcommands need none of it)
     from chaosgpu.lease.verdict import EXIT_CODES, Verdict  # noqa: PLC0415 (other subcommands need none of it)
 
-    answer = ask_raw(LOCAL, args.verb, _request(args), args.timeout_s)
+    hosts = hosts_meant(args)
+    if len(hosts) != 1:
+        raise BadArgument(
+            f"One host is asked by hand, and {len(hosts)} are meant ({', '.join(hosts)}): name it with --limit."
+        )
+    answer = ask_raw(hosts[0], args.verb, _request(args), args.timeout_s)
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     if "error" in answer:
         return 1

@@ -78,14 +78,16 @@ def _with_before(leases: "list[JsonObject]", timeout_s: float) -> "list[JsonObje
 
 def _write_stuck(lease: "JsonObject") -> None:
     """Print a stuck lease and what to do by hand."""
-    from chaosgpu.fleet.values import whole_object  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.fleet.targets import LOCAL  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.fleet.values import whole_object  # noqa: PLC0415 (likewise)
 
+    there = "" if lease["host"] == LOCAL else f" --inventory … --limit {lease['host']}"
     _write(f"STUCK  {_named(lease)}")
     _write(f"       because   {lease.get('reason') or 'no reason given'}")
     before = whole_object(lease, "before")
     _write(f"       it was    {json.dumps(before, ensure_ascii=False) if before else 'see the record, it is damaged'}")
-    _write(f"       by hand   mend the cause, then: chaosgpu agent undo --lease {lease.get('lease')}")
-    _write(f"       record    chaosgpu agent record --lease {lease.get('lease')}")
+    _write(f"       by hand   mend the cause, then: chaosgpu agent undo --lease {lease.get('lease')}{there}")
+    _write(f"       record    chaosgpu agent record --lease {lease.get('lease')}{there}")
     _write(f"       holds     {_claims(lease)}")
 
 

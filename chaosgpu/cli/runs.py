@@ -109,16 +109,24 @@ def _write_lease(lease: "PastLease", on_host: str | None) -> None:
 
 
 def _ask_host(past: "Past") -> dict[str, str] | None:
-    """Ask the local host for the leases of a lost run; None where it cannot say."""
-    from chaosgpu.fleet.ask import ask  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.values import objects, text  # noqa: PLC0415 (other subcommands need none of it)
+    """Ask the hosts of a lost run, by its recorded names, for its leases; None where one cannot say."""
+    from chaosgpu.fleet.ask import use_inventory  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.fleet.everywhere import ask_everywhere  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.targets import LOCAL  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.values import objects, text  # noqa: PLC0415 (likewise)
 
-    try:
-        leases = objects(ask("localhost", "list", {"run": past.directory.name}, _ASK_S), "leases")
-        return {text(lease, "lease"): text(lease, "state") for lease in leases}
-    except ChaosGpuError as error:
-        sys.stderr.write(f"{error}\n")
-        return None
+    if past.inventory is not None:
+        use_inventory(past.inventory)
+    found: dict[str, str] = {}
+    for answer in ask_everywhere(past.hosts or (LOCAL,), "list", {"run": past.directory.name}, _ASK_S).values():
+        try:
+            if isinstance(answer, ChaosGpuError):
+                raise answer
+            found |= {text(lease, "lease"): text(lease, "state") for lease in objects(answer, "leases")}
+        except ChaosGpuError as error:
+            sys.stderr.write(f"{error}\n")
+            return None
+    return found
 
 
 def _as_json(past: "Past") -> dict[str, object]:

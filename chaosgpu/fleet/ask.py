@@ -5,19 +5,29 @@ import contextlib
 import getpass
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from chaosgpu.errors import AgentFailed, BadArgument, ChaosGpuError, FaultUnverified, Refused, Unreachable
 from chaosgpu.fleet.inventory import Inventory
 from chaosgpu.fleet.redaction import redact_text
 from chaosgpu.fleet.targets import LOCAL, one_host, set_inventory
-from chaosgpu.fleet.transports import Reply, Transport, carry_many
+from chaosgpu.fleet.transports import Clock, Reply, Transport, carry_many, clocks
 from chaosgpu.fleet.transports.ansible import AnsibleTransport
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.fleet.transports.routed import RoutedTransport
 from chaosgpu.fleet.values import JsonObject, seconds, whole_object
 
-__all__ = ["PROTOCOL", "ask", "ask_many", "ask_raw", "command_of", "operator", "use_inventory", "use_transport"]
+__all__ = [
+    "PROTOCOL",
+    "ask",
+    "ask_many",
+    "ask_raw",
+    "clocks_of",
+    "command_of",
+    "operator",
+    "use_inventory",
+    "use_transport",
+]
 
 PROTOCOL = 1
 _TAIL_BYTES = 600
@@ -76,12 +86,20 @@ def ask(hosts: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObj
     return found
 
 
-def ask_many(verb: str, requests: Mapping[str, JsonObject], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
+def ask_many(
+    verb: str, requests: Mapping[str, JsonObject], timeout_s: float, *, together: bool = False
+) -> dict[str, JsonObject | ChaosGpuError]:
     """Carry to each host its own request, all at once; return each one's answer, or the error that it is for `ask`.
 
-    The hosts are names that were chosen or recorded before, never patterns.
+    The hosts are names that were chosen or recorded before, never patterns. `together`: none waits for another.
     """
-    return {host: _judged(host, found) for host, found in _raw(verb, requests, timeout_s).items()}
+    found = _raw(verb, requests, timeout_s, together=together)
+    return {host: _judged(host, one) for host, one in found.items()}
+
+
+def clocks_of(hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
+    """Compare the clock of each host with this controller's, or say why it is unknown."""
+    return clocks(_Chosen.transport, hosts, seconds("timeout_s", timeout_s))
 
 
 def ask_raw(host: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObject:
@@ -92,13 +110,15 @@ def ask_raw(host: str, verb: str, request: JsonObject, timeout_s: float) -> Json
     return found
 
 
-def _raw(verb: str, requests: Mapping[str, JsonObject], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
+def _raw(
+    verb: str, requests: Mapping[str, JsonObject], timeout_s: float, *, together: bool = False
+) -> dict[str, JsonObject | ChaosGpuError]:
     """Carry, and read what came back."""
     deadline_s = seconds("timeout_s", timeout_s)
     documents = {host: _document(host, verb, request) for host, request in requests.items()}
     return {
         host: reply if isinstance(reply, ChaosGpuError) else _answer(host, verb, reply)
-        for host, reply in carry_many(_Chosen.transport, verb, documents, deadline_s).items()
+        for host, reply in carry_many(_Chosen.transport, verb, documents, deadline_s, together=together).items()
     }
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument
+from chaosgpu.fleet.arguments import flag
 from chaosgpu.fleet.values import JsonMapping, JsonObject
 
 __all__ = ["AGENT", "Inventory", "named_inventory", "recorded_inventory"]
 
 AGENT = "/usr/libexec/chaosgpu/agent.pyz"
-_KEYS = ("chaosgpu_inventory", "chaosgpu_limit", "chaosgpu_blast_radius", "chaosgpu_agent_path")
+_KEYS = ("chaosgpu_inventory", "chaosgpu_limit", "chaosgpu_blast_radius", "chaosgpu_together", "chaosgpu_agent_path")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Inventory:
     limit: str | None = None
     blast_radius: int = 1
     agent: str = AGENT
+    # Whether a fault over several hosts goes in at one instant.
+    together: bool = True
 
     def as_json(self) -> JsonObject:
         """Return it for the ledger."""
@@ -49,6 +52,7 @@ def named_inventory(configuration: Mapping[str, object]) -> Inventory | None:
         _limit(given.get("chaosgpu_limit")),
         _radius(given.get("chaosgpu_blast_radius", 1)),
         _agent(given.get("chaosgpu_agent_path", AGENT)),
+        flag("chaosgpu_together", given.get("chaosgpu_together", True)),
     )
 
 

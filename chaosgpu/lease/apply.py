@@ -20,12 +20,14 @@ from chaosgpu.errors import (
 )
 from chaosgpu.fleet.ask import command_of, operator
 from chaosgpu.fleet.everywhere import told
-from chaosgpu.fleet.values import JsonMapping, JsonObject, seconds
+from chaosgpu.fleet.targets import inventory_in_use
+from chaosgpu.fleet.values import JsonMapping, JsonObject, number, seconds
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.hosts import hosts_for
 from chaosgpu.lease.put_in import UNDO_S, Order, put_in
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
+from chaosgpu.lease.together import Start, agreed, spread
 from chaosgpu.lease.undo import undo_leases
 
 __all__ = ["MARGIN_S", "TTL_S", "apply_fault"]
@@ -56,11 +58,13 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     longest_s = seconds("duration_s", duration_s) + MARGIN_S
     deadline_s = seconds("timeout_s", timeout_s)
     names = hosts_for(run, hosts)
+    starts = _starts(run, fault, names, duration_s, deadline_s)
     orders = []
     for host in names:
-        way = _way(host, longest_s)
-        ttl_s = longest_s if way is None else way.ttl_s
-        orders.append(Order(run.names.lease(), host, fault, dict(params), ttl_s, longest_s, way, deadline_s))
+        way, start = _way(host, longest_s), starts.get(host)
+        lasts_s = longest_s + (0.0 if start is None else start.lead_s)
+        ttl_s = lasts_s if way is None else way.ttl_s
+        orders.append(Order(run.names.lease(), host, fault, dict(params), ttl_s, lasts_s, way, deadline_s, start))
     if run.closing.is_set():
         raise Refused(f"{fault} was not put in on {', '.join(names)}: the run is being stopped or rolled back.")
     for order in orders:
@@ -72,6 +76,7 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
             params=order.params,
             ttl_s=order.ttl_s,
             max_duration_s=order.longest_s,
+            **({} if order.start is None else order.start.as_json()),
         )
     for order in orders:
         run.book.put(Lease(order.lease, order.host, fault, "reserved"))
@@ -80,7 +85,35 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     if errors:
         raise _partial(run, orders, found, errors)
     leases = [one for one in found.values() if not isinstance(one, ChaosGpuError)]
-    return leases[0] if len(leases) == 1 else {"fault": fault, "leases": [*leases]}
+    return (
+        leases[0] if len(leases) == 1 else {"fault": fault, "leases": [*leases], **_apart(run, fault, orders, leases)}
+    )
+
+
+def _starts(run: Run, fault: str, hosts: Sequence[str], duration_s: float, timeout_s: float) -> dict[str, Start]:
+    """Agree on one instant for several hosts, where the inventory says so."""
+    inventory = inventory_in_use()
+    if len(hosts) == 1 or inventory is None or not inventory.together:
+        return {}
+    return agreed(run.names, fault, hosts, duration_s, timeout_s)
+
+
+def _apart(run: Run, fault: str, orders: Sequence[Order], leases: Sequence[JsonObject]) -> JsonObject:
+    """Say, and write down, how far apart the injections were, where they were meant to be at one instant."""
+    starts = [order.start for order in orders if order.start is not None]
+    late = [late_s for lease in leases if (late_s := number(lease, "inject_skew_s")) is not None]
+    if not starts or len(late) != len(orders):
+        return {}
+    found = spread(starts, late)
+    run.note("fault.together", fault=fault, leases=[order.lease for order in orders], **found)
+    logger.info(
+        "  %s went in on %d hosts within %.0f ms, their clocks known to %.0f ms",
+        fault,
+        len(orders),
+        1000 * (number(found, "spread_s") or 0.0),
+        1000 * (number(found, "clock_error_s") or 0.0),
+    )
+    return {"together": found}
 
 
 def _way(host: str, longest_s: float) -> Way | None:

@@ -21,6 +21,7 @@ from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import active_line
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run
+from chaosgpu.lease.together import Start
 from chaosgpu.lease.undo import undo_leases, undo_one
 
 __all__ = ["UNDO_S", "Order", "put_in"]
@@ -43,6 +44,8 @@ class Order:
     # None: it is not renewed, and ends when its time is over.
     way: Way | None
     timeout_s: float
+    # None: at once.
+    start: Start | None = None
 
 
 def put_in(run: Run, orders: Sequence[Order]) -> list[JsonObject | ChaosGpuError]:
@@ -56,7 +59,10 @@ def put_in(run: Run, orders: Sequence[Order]) -> list[JsonObject | ChaosGpuError
             ready.append(order)
         except Refused as error:
             answers[order.lease] = error
-    said = ask_many("apply", {order.host: _request(run, order) for order in ready}, orders[0].timeout_s)
+    start = orders[0].start
+    within_s = orders[0].timeout_s + (0.0 if start is None else start.lead_s)
+    requests = {order.host: _request(run, order) for order in ready}
+    said = ask_many("apply", requests, within_s, together=start is not None)
     answers |= {order.lease: said[order.host] for order in ready}
     judged = [_judged(run, order, answers[order.lease]) for order in orders]
     unsettled = [
@@ -79,6 +85,8 @@ def _request(run: Run, order: Order) -> JsonObject:
         "max_duration_s": order.longest_s,
         "run": run.id,
     }
+    if order.start is not None:
+        request["inject_at"] = order.start.inject_at_s
     if run.stop_when is not None:
         request["stop_when"] = run.stop_when
     return request
@@ -145,6 +153,7 @@ def _record(run: Run, order: Order, answer: JsonObject) -> JsonObject | ChaosGpu
             fidelity=optional_text(answer, "fidelity"),
             expires_in_s=expires_in_s,
             boottime_s=number(answer, "boottime_s"),
+            inject_skew_s=number(answer, "inject_skew_s"),
         )
     except LedgerBroken as error:
         run.lacks(str(error))
@@ -157,6 +166,7 @@ def _record(run: Run, order: Order, answer: JsonObject) -> JsonObject | ChaosGpu
         "fault": lease.fault,
         "observed": observed,
         "expires_in_s": expires_in_s,
+        **({} if order.start is None else {"inject_skew_s": number(answer, "inject_skew_s")}),
     }
 
 

@@ -15,9 +15,10 @@ import pytest
 from bench.controllers import residue
 from bench.hosts import Bench, Host
 from bench.inventory import GROUP, write_inventory
-from bench.leases import broken
+from bench.leases import apply, broken
 from bench.striking import started_by
 from bench.waiting import wait_until
+from chaosgpu.cli.main import main
 from chaosgpu.errors import ChaosGpuError, NotReached, Refused
 from chaosgpu.fleet.ask import ask, use_inventory
 from chaosgpu.fleet.everywhere import ask_everywhere
@@ -27,6 +28,7 @@ from chaosgpu.lease.apply import apply_fault
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run, activate, deactivate
+from chaosgpu.lease.together import agreed
 from support.chaos import GUARD, TESTS, UNDO_ALL, Chaos, Played, experiment, python
 
 pytestmark = pytest.mark.timeout(900)
@@ -80,6 +82,9 @@ def test_one_experiment_breaks_a_group_of_hosts_and_puts_all_of_them_back(
         (host.name, "active"),
         (other.name, "active"),
     ]
+    together = next(entry for entry in played.ledger if entry["type"] == "fault.together")
+    assert 0 <= together["spread_s"] <= 0.1
+    assert 0 < together["clock_error_s"] <= 0.1
     for kind in ("lease.reserved", "lease.active", "lease.clean"):
         assert {entry["host"] for entry in played.ledger if entry["type"] == kind} == {host.name, other.name}, kind
     assert not broken(host)
@@ -118,6 +123,8 @@ def test_more_hosts_than_the_blast_radius_are_refused_before_anything_is_touched
 def test_a_fault_that_one_host_does_not_take_is_undone_on_the_others(
     fleet: Bench, host: Host, other: Host, inventory: Path
 ) -> None:
+    given = {"chaosgpu_inventory": str(inventory), "chaosgpu_blast_radius": 2, "chaosgpu_together": False}
+    use_inventory(named_inventory(given))
     names = Names()
     folder = inventory.parent / "run"
     folder.mkdir()
@@ -135,6 +142,32 @@ def test_a_fault_that_one_host_does_not_take_is_undone_on_the_others(
     kinds = [entry["type"] for entry in run.ledger.entries() if entry.get("host") == host.name]
     assert kinds == ["lease.reserved", "lease.active", "lease.reverting", "lease.clean"]
     assert not broken(host)
+
+
+_A_SECOND_AHEAD = """\
+#!/bin/sh
+now=$(/usr/bin/date.real +%s.%N)
+echo "$((${now%.*} + 1)).${now#*.}"
+"""
+
+
+def test_a_host_whose_clock_is_a_second_ahead_is_refused_and_others_are_known_to_some_milliseconds(
+    fleet: Bench, host: Host, other: Host, inventory: Path
+) -> None:
+    assert inventory.exists()
+    there = [host.name, other.name]
+    with fleet.inside():
+        starts = agreed(Names(), "f", there, 60, 60)
+    assert (
+        max(abs(start.ahead_s) - start.error_s for start in starts.values()) <= 0
+    )  # all hosts have one kernel's clock
+    other.run(["mv", "/usr/bin/date", "/usr/bin/date.real"], check=True)
+    other.run(["sh", "-c", "cat >/usr/bin/date && chmod 755 /usr/bin/date"], _A_SECOND_AHEAD, check=True)
+    try:
+        with fleet.inside(), pytest.raises(Refused, match=rf"the clock of {other.name} is \+1\d\d\d ms off"):
+            agreed(Names(), "f", there, 60, 60)
+    finally:
+        other.run(["mv", "/usr/bin/date.real", "/usr/bin/date"], check=True)
 
 
 def test_without_the_line_in_sudoers_nothing_is_touched_and_the_sentence_says_so(
@@ -216,6 +249,53 @@ def test_a_connection_that_is_cut_in_the_middle_is_no_answer_and_the_host_ends_t
         _, said = controller.communicate(timeout=90)
     finally:
         host.restore_network()
-    assert f"Unreachable: {host.name} cannot be reached for 'apply'" in said
+    assert f"errors.Unreachable: {host.name} cannot be reached for 'apply'" in said  # and not NotReached
     wait_until(lambda: not broken(host), 30)
     wait_until(lambda: residue(host) == [], 30)
+
+
+def test_the_commands_see_and_halt_every_host_of_the_inventory(
+    fleet: Bench, host: Host, other: Host, inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one in (host, other):
+        apply(one, f"by-hand-{one.name}", 600.0)
+    named = ["--inventory", str(inventory)]
+    with fleet.inside():
+        assert main(["leases", *named]) == 3
+        told = capsys.readouterr().out
+        assert all(f"gpu.power.cap on {one.name}" in told for one in (host, other)), told
+        try:
+            assert main(["halt", *named, "--limit", host.name, "--reason", "a test"]) == 0
+            assert not broken(host)
+            assert broken(other)
+        finally:
+            assert main(["resume", *named, "--limit", host.name, "--reason", "a test"]) == 0
+        assert main(["agent", "undo", "--all", *named, "--limit", other.name]) == 0
+        assert not broken(other)
+        assert main(["leases", *named]) == 0
+
+
+def test_recover_brings_all_hosts_of_a_dead_run_back_by_its_record_alone(
+    fleet: Bench, host: Host, other: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_inventory(fleet, tmp_path)
+    content = experiment(
+        [_cap(host) | {"pauses": {"after": 300}}],
+        controls=[GUARD],
+        rollbacks=[UNDO_ALL],
+        configuration={"chaosgpu_inventory": "hosts.ini", "chaosgpu_blast_radius": 2},
+    )
+    with fleet.inside():
+        chaos = Chaos(tmp_path, content, ignore=(), PYTHONPATH=f"{TESTS}:{_ROOT}")
+    wait_until(lambda: broken(host) and broken(other), 240)
+    chaos.send(signal.SIGKILL)
+    chaos.finish(30)
+    monkeypatch.setenv("CHAOSGPU_RUNS", str(tmp_path / ".chaosgpu/runs"))
+    try:
+        with fleet.inside():
+            assert main(["recover", (tmp_path / ".chaosgpu/runs/latest").resolve().name]) == 0
+    finally:
+        use_inventory(None)
+    assert not broken(host)
+    assert not broken(other)
+    assert residue(host) == residue(other) == []

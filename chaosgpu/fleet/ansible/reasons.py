@@ -25,11 +25,12 @@ _SCRIPT = (
     'sudo -n "$1" "$2"; status=$?; '
     '[ "$status" = 0 ] || sudo -n -l "$1" "$2" >/dev/null 2>&1 || exit 93; exit "$status"'
 )
-# What ssh says before there is a session: nothing of ours has left then.
+# What ssh says before there is a session: nothing of ours has left then. ("Data could not be sent", Ansible's word for
+# every connection that ends with 255, says nothing of that.)
 _NO_SESSION = re.compile(
     r"ssh: connect to host|Could not resolve hostname|Host key verification failed|REMOTE HOST IDENTIFICATION"
     r"|Permission denied \(|kex_exchange_identification|Connection timed out during banner exchange"
-    r"|Too many authentication failures|Data could not be sent to remote host"
+    r"|Too many authentication failures"
 )
 _SUDO = re.compile(r"(?i)(missing|incorrect|duplicate) (sudo|su|become|\w+) password|privilege escalation")
 _TIMED_OUT = re.compile(r"(?i)timed out after|time frame|exceeded its timeout|\btimeout\b.*\bterminated")

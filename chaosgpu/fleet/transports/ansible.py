@@ -9,15 +9,15 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chaosgpu.errors import BadArgument, ChaosGpuError
+from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
 from chaosgpu.fleet.ansible.agent_file import agent_digest
 from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
 from chaosgpu.fleet.ansible.reasons import command, why_no_answer, why_not_started
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.transports import Reply
+from chaosgpu.fleet.transports import Clock, Reply
 from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["AnsibleTransport"]
@@ -33,6 +33,9 @@ _FORKS = 5
 _CONNECT_S = 20.0
 _START_S = 20.0
 _SAY_EVERY_S = 5.0
+# How often a clock is read at most, and the error that is small enough to stop.
+_CLOCK_TRIES = 12
+_CLOCK_ERROR_S = 0.005
 
 
 class AnsibleTransport:
@@ -47,36 +50,48 @@ class AnsibleTransport:
 
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Carry to one host."""
-        found = self.carry_many(verb, {host: document}, timeout_s)[host]
+        found = self.carry_many(verb, {host: document}, timeout_s, together=False)[host]
         if isinstance(found, ChaosGpuError):
             raise found
         return found
 
     def carry_many(
-        self, verb: str, documents: Mapping[str, bytes], timeout_s: float
+        self, verb: str, documents: Mapping[str, bytes], timeout_s: float, *, together: bool
     ) -> dict[str, Reply | ChaosGpuError]:
         """Carry to all these hosts in one run of Ansible; each host has `timeout_s` for itself."""
         if verb not in _VERBS:
             raise BadArgument(f"The agent has no verb {verb!r}.")
-        hosts = list(documents)
         digest = agent_digest() if verb in _CHECKED else ""
-        deadline_s = _START_S + math.ceil(len(hosts) / _FORKS) * (_CONNECT_S + timeout_s)
+        order: JsonObject = {"command": command(self._inventory.agent, verb, digest)}
+        forks = (f"--forks={len(documents)}",) if together else ()
         with private_folder() as folder:
-            order = {
-                "command": command(self._inventory.agent, verb, digest),
-                "hosts": {host: number for number, host in enumerate(hosts)},
-            }
-            (folder / "order.json").write_text(json.dumps(order))
-            for number, host in enumerate(hosts):
-                (folder / f"{number}.request").write_bytes(documents[host])
-            progress = _Progress(verb, hosts)
-            ran = run_playbook(
-                self._inventory, [_play(verb, hosts, timeout_s)], folder, deadline_s, on_event=progress.take
-            )
+            for number, document in enumerate(documents.values()):
+                (folder / f"{number}.request").write_bytes(document)
+            ran = self._run(verb, list(documents), order, folder, timeout_s, *forks)
             return {
                 host: self._answer(folder / f"{number}.answer", host, verb, ran, timeout_s)
-                for number, host in enumerate(hosts)
+                for number, host in enumerate(documents)
             }
+
+    def clocks(self, hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
+        """Read each host's clock over the connection that Ansible keeps open, all at once."""
+        order: JsonObject = {"clock": {"tries": _CLOCK_TRIES, "enough_s": _CLOCK_ERROR_S}}
+        with private_folder() as folder:
+            ran = self._run("clock", list(hosts), order, folder, timeout_s, f"--forks={len(hosts)}")
+            return {
+                host: _clock(folder / f"{number}.answer", host, ran, timeout_s) for number, host in enumerate(hosts)
+            }
+
+    def _run(
+        self, what: str, hosts: list[str], order: JsonObject, folder: Path, timeout_s: float, *options: str
+    ) -> Ran:
+        """Let Ansible do one thing on these hosts."""
+        numbered: JsonObject = {host: number for number, host in enumerate(hosts)}
+        (folder / "order.json").write_text(json.dumps({**order, "hosts": numbered}))
+        deadline_s = _START_S + math.ceil(len(hosts) / _FORKS) * (_CONNECT_S + timeout_s)
+        play = _play(what, hosts, timeout_s)
+        progress = _Progress(what, hosts)
+        return run_playbook(self._inventory, [play], folder, deadline_s, *options, on_event=progress.take)
 
     def _answer(self, path: Path, host: str, verb: str, ran: Ran, timeout_s: float) -> Reply | ChaosGpuError:
         """Read a host's answer, or say why there is none."""
@@ -98,6 +113,18 @@ def _play(verb: str, hosts: list[str], timeout_s: float) -> JsonObject:
         "any_errors_fatal": False,
         "tasks": [{"name": verb, "chaosgpu_carry": {}, "timeout": math.ceil(timeout_s), "check_mode": False}],
     }
+
+
+def _clock(path: Path, host: str, ran: Ran, timeout_s: float) -> Clock | ChaosGpuError:
+    """Read what was found of a host's clock."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return why_no_answer(host, "clock", ran, timeout_s)
+    clock = found["clock"]
+    if clock is None:
+        return Unreachable(f"the clock of {host} cannot be read: `date +%s.%N` said {found['said']!r}")
+    return Clock(float(clock["ahead_s"]), float(clock["error_s"]))
 
 
 class _Progress:
