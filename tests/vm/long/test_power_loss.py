@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from chaosgpu.agent.units import RECOVER
+from chaosgpu.agent.units import RECOVER, SWEEP
 from vm.guest import ENTRY
 from vm.leases import LEASES, ready, recorded, without
 from vm.noted import note
@@ -36,7 +36,7 @@ def _prepared(guest: Vm) -> None:
 def test_without_the_boot_unit_a_synced_fault_outlives_the_pulled_plug(guest: Vm) -> None:
     """The control: what the next test finds well was not lost with the page cache."""
     _prepared(guest)
-    with without(guest, RECOVER):
+    with without(guest, RECOVER, SWEEP):
         assert guest.agent("apply", _order("outlives"), entry=True)["state"] == "active"
         guest.pull_plug()
         guest.power_on()
