@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two test hosts for all tests here. Where the machine cannot have any, these tests are left out, but never in CI."""
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,41 +14,18 @@ from bench.machine import why_not
 from bench.plan import me
 from bench.triton import binds
 from chaosgpu.agent.shim.library import Library, provide
-
-_NEED_HOSTS = frozenset({"eight", "fleet", "machine"})
-_LEFT_OUT = pytest.StashKey[str]()
+from support.needing import Needing, say
 
 
-def _needs_hosts(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and not _NEED_HOSTS.isdisjoint(item.fixturenames)
+def _build() -> None:
+    base(say)
+    binds(say)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    ours = [item for item in items if _needs_hosts(item)]
-    reason = why_not() if ours else None
-    if reason is None:
-        return
-    if os.environ.get("CI") == "true":
-        raise pytest.UsageError(f"{len(ours)} tests need test hosts, and in CI they may not be left out. {reason}")
-    config.hook.pytest_deselected(items=ours)
-    config.stash[_LEFT_OUT] = f"{len(ours)} tests on test hosts were left out. {reason}"
-    items[:] = [item for item in items if item not in ours]
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what is built once now, where no test's time limit counts."""
-    if not session.config.option.collectonly and any(_needs_hosts(item) for item in session.items):
-        base(_say)
-        binds(_say)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if _LEFT_OUT in config.stash:
-        terminalreporter.write_line(config.stash[_LEFT_OUT], yellow=True)
+_NEEDING = Needing("test hosts", frozenset({"eight", "fleet", "machine"}), why_not, _build)
+pytest_collection_modifyitems = _NEEDING.leave_out
+pytest_collection_finish = _NEEDING.prepare
+pytest_terminal_summary = _NEEDING.tell
 
 
 @pytest.fixture(scope="session")
