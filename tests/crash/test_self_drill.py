@@ -22,6 +22,7 @@ from chaosgpu.selfdrill.host import FILE, LOCK
 from chaosgpu.selfdrill.points import Outcome, Point, wait_until
 from chaosgpu.selfdrill.report import Report
 from chaosgpu.selfdrill.strace import Call
+from support.limited import A_PLAIN_USER, AS_A_PLAIN_USER
 
 COMMAND = [str(Path(sys.executable).with_name("chaosgpu")), "self-drill"]
 
@@ -40,12 +41,15 @@ def _left() -> set[str]:
 
 
 @pytest.mark.timeout(300)
-def test_a_drill_strikes_and_leaves_nothing_of_itself(tmp_path: Path) -> None:
+def test_a_drill_of_a_plain_user_strikes_and_leaves_nothing_of_itself(tmp_path: Path) -> None:
     before, told = _left(), tmp_path / "drill.json"
-    done = subprocess.run(
-        [*COMMAND, "--points", "8", "--json", str(told)], capture_output=True, text=True, timeout=280, check=False
-    )
+    told.touch()
+    if AS_A_PLAIN_USER:
+        os.chown(told, A_PLAIN_USER, A_PLAIN_USER)
+    words = [*AS_A_PLAIN_USER, *COMMAND, "--points", "8", "--json", str(told)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
     found = json.loads(told.read_text())
+    assert found["user"] != 0
     assert [point for point in found["points"] if point["left"]] == []
     assert len(found["points"]) == 8
     assert {point["point"].split("/")[0] for point in found["points"]} == {FILE, LOCK}
