@@ -14,8 +14,8 @@ PREFERENCES = "/etc/apt/preferences.d/00-chaosgpu"
 # Over 1000, so that apt goes back to it, too.
 _PRIORITY = 1001
 _HEAD = """\
-# Written by `chaosgpu drift pin`. Hold the packages as well: a pin alone lets `apt-get install NAME=VERSION` and a
-# package's file through, a hold alone a removal of the hold. Neither stops `dpkg -i`: scan for that.
+# Written by `chaosgpu drift pin`. Hold the packages as well: a pin alone lets `apt-get install NAME=VERSION`, a package
+# as a file and a removal through. `--allow-change-held-packages` and `dpkg -i` pass both: scan for that.
 """
 
 

@@ -17,7 +17,7 @@ __all__ = ["CLEAN", "DRIFT", "UNKNOWN", "Scan", "scan"]
 
 # 2 is every command's code for an error.
 CLEAN, DRIFT, UNKNOWN = 0, 1, 3
-_FEW = 3
+_PAIR = 2
 _OLD = dt.timedelta(days=180)
 
 
@@ -68,7 +68,7 @@ def scan(answers: Mapping[str, Facts | ChaosGpuError], lock: Lock | None, data: 
         odd = outliers(levelled)
         if len(levelled) == 1:
             notes.append("one host and no lock file: it is compared with itself alone")
-        elif len(levelled) < _FEW:
+        elif len(levelled) == _PAIR:
             notes.append("two hosts and no lock file: where they differ, nobody has a majority")
     return Scan(
         [*answers],

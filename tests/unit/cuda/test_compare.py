@@ -187,6 +187,12 @@ def test_compatibility_data_that_has_grown_old_says_so() -> None:
     assert not any("compatibility data" in note for note in _scanned({"gpu01": host("gpu01")}).notes)
 
 
+def test_two_hosts_that_differ_without_a_lock_say_that_nobody_has_a_majority() -> None:
+    pair: dict[str, Facts | ChaosGpuError] = {name: host(name) for name in NAMES[:2]}
+    assert _scanned(pair).notes == ["two hosts and no lock file: where they differ, nobody has a majority"]
+    assert _scanned({"gpu01": Unreachable("no answer")}).notes == []
+
+
 def test_what_every_host_has_of_its_own_is_no_drift() -> None:
     mine = host("gpu01", {"kernel/command_line": "root=UUID=2 ro iommu=pt", "gpus/GPU-1": {**GPU, "serial": "9"}})
     assert outliers([flat(mine), flat(host("gpu02")), flat(host("gpu03"))]) == []
