@@ -13,7 +13,14 @@ from chaosgpu.fleet.values import JsonMapping, JsonObject
 __all__ = ["AGENT", "Inventory", "named_inventory", "recorded_inventory"]
 
 AGENT = "/usr/libexec/chaosgpu/agent.pyz"
-_KEYS = ("chaosgpu_inventory", "chaosgpu_limit", "chaosgpu_blast_radius", "chaosgpu_together", "chaosgpu_agent_path")
+_KEYS = (
+    "chaosgpu_inventory",
+    "chaosgpu_limit",
+    "chaosgpu_blast_radius",
+    "chaosgpu_together",
+    "chaosgpu_push_agent",
+    "chaosgpu_agent_path",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class Inventory:
     agent: str = AGENT
     # Whether a fault over several hosts goes in at one instant.
     together: bool = True
+    # Whether a host without our agent's file gets it before a fault is put in.
+    push: bool = False
 
     def as_json(self) -> JsonObject:
         """Return it for the ledger."""
@@ -53,6 +62,7 @@ def named_inventory(configuration: Mapping[str, object]) -> Inventory | None:
         _radius(given.get("chaosgpu_blast_radius", 1)),
         _agent(given.get("chaosgpu_agent_path", AGENT)),
         flag("chaosgpu_together", given.get("chaosgpu_together", True)),
+        flag("chaosgpu_push_agent", given.get("chaosgpu_push_agent", False)),
     )
 
 

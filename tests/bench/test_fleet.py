@@ -299,3 +299,26 @@ def test_recover_brings_all_hosts_of_a_dead_run_back_by_its_record_alone(
     assert not broken(host)
     assert not broken(other)
     assert residue(host) == residue(other) == []
+
+
+def test_an_agent_is_pushed_only_on_demand_and_never_over_one_that_holds_a_lease(
+    fleet: Bench, host: Host, tmp_path: Path
+) -> None:
+    path = write_inventory(fleet, tmp_path, user="root")
+    given = {"chaosgpu_inventory": str(path), "chaosgpu_agent_path": "/opt/chaosgpu/agent.pyz"}
+    try:
+        with fleet.inside():
+            use_inventory(named_inventory(given))
+            with pytest.raises(Refused, match=r"has no agent at /opt/chaosgpu/agent\.pyz"):
+                ask(host.name, "facts", {}, 60)
+            use_inventory(named_inventory(given | {"chaosgpu_push_agent": True}))
+            assert ask(host.name, "facts", {}, 60)["host"] == host.name
+            host.run(["sh", "-c", "echo >>/opt/chaosgpu/agent.pyz"], check=True)
+            apply(host, "pushed-over", 600.0)
+            with pytest.raises(Refused, match=r"so it was not replaced: open: pushed-over"):
+                ask(host.name, "facts", {}, 60)
+            host.agent("undo", {"all": True})
+            assert ask(host.name, "facts", {}, 60)["host"] == host.name
+    finally:
+        use_inventory(None)
+        host.run(["rm", "-rf", "/opt/chaosgpu"])

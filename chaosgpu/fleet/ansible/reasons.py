@@ -10,10 +10,33 @@ from chaosgpu.fleet.ansible.playbook import Ran
 from chaosgpu.fleet.redaction import redact_text
 from chaosgpu.fleet.transports import Reply
 
-__all__ = ["command", "why_no_answer", "why_not_started"]
+__all__ = ["command", "install", "why_no_answer", "why_not_started"]
 
-_MISSING, _OTHER, _UNREADABLE, _NO_SUDO = 90, 91, 92, 93
-_CANNOT_START = frozenset({126, 127})
+_INSTALL = 'install -D -o root -g root -m 0755 "$2" "$1.new" && mv "$1.new" "$1"'
+_NO_PYTHON = (
+    "The agent on {host} could not be started: {said}. It needs a Python of 3.9 or later as python3 there; nothing was "
+    "touched."
+)
+# What the exit statuses of the command below mean where nothing was answered; the last two are the action's own.
+_NOT_STARTED = {
+    90: "{host} has no agent at {agent}: install it there (docs/fleet.md); nothing was touched.",
+    91: (
+        "The agent {agent} on {host} is not the one of this controller (SHA-256 {said:.16}…): install the same release "
+        "on both; nothing was touched. What is in force there can still be undone."
+    ),
+    92: "The agent {agent} on {host} cannot be compared with ours: {said}. Nothing was touched.",
+    93: (
+        "sudo on {host} does not let this user run the agent: {said}. Add the line of docs/fleet.md to sudoers, or set "
+        "ansible_become; nothing was touched."
+    ),
+    94: (
+        "{host} has another agent at {agent} that holds something or cannot be asked, so it was not replaced: {said}. "
+        "Undo that first (chaosgpu leases)."
+    ),
+    95: "The agent could not be put on {host} as {agent}: {said}. It needs root or ansible_become.",
+    126: _NO_PYTHON,
+    127: _NO_PYTHON,
+}
 _LONGEST = 400
 # Its words are its arguments, never a part of its text. As root the agent is run at once (become, or root's own
 # login), else by the one line in sudoers. The agent's own status stays what it is.
@@ -41,31 +64,17 @@ def command(agent: str, verb: str, digest: str) -> str:
     return shlex.join(["/bin/sh", "-c", _SCRIPT, "chaosgpu", agent, verb, digest])
 
 
+def install(agent: str) -> str:
+    """Return the command that makes a file, whose name follows, the agent of a host; it needs root."""
+    return f"{shlex.join(['/bin/sh', '-c', _INSTALL, 'chaosgpu', agent])} "
+
+
 def why_not_started(host: str, agent: str, reply: Reply) -> ChaosGpuError | None:
     """Say why the agent was not started there, so that nothing was touched; None where it was."""
-    said = _short(reply.stderr.decode(errors="replace"))
-    if reply.stdout.strip():
+    if reply.stdout.strip() or reply.status not in _NOT_STARTED:
         return None
-    if reply.status == _MISSING:
-        return Refused(f"{host} has no agent at {agent}: install it there (docs/fleet.md); nothing was touched.")
-    if reply.status == _OTHER:
-        return Refused(
-            f"The agent {agent} on {host} is not the one of this controller (SHA-256 {said[:16]}…): install the same "
-            "release on both; nothing was touched. What is in force there can still be undone."
-        )
-    if reply.status == _UNREADABLE:
-        return Refused(f"The agent {agent} on {host} cannot be compared with ours: {said}. Nothing was touched.")
-    if reply.status == _NO_SUDO:
-        return Refused(
-            f"sudo on {host} does not let this user run the agent: {said or 'no reason given'}. Add the line of "
-            "docs/fleet.md to sudoers, or set ansible_become; nothing was touched."
-        )
-    if reply.status in _CANNOT_START:
-        return Refused(
-            f"The agent on {host} could not be started: {said or 'no reason given'}. It needs a Python of 3.9 or "
-            "later as python3 there; nothing was touched."
-        )
-    return None
+    said = _short(reply.stderr.decode(errors="replace")) or "no reason given"
+    return Refused(_NOT_STARTED[reply.status].format(host=host, agent=agent, said=said))
 
 
 def why_no_answer(host: str, verb: str, ran: Ran, timeout_s: float) -> ChaosGpuError:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
-from chaosgpu.fleet.ansible.agent_file import agent_digest
+from chaosgpu.fleet.ansible.agent_file import agent_digest, agent_file
 from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
-from chaosgpu.fleet.ansible.reasons import command, why_no_answer, why_not_started
+from chaosgpu.fleet.ansible.reasons import command, install, why_no_answer, why_not_started
 from chaosgpu.fleet.inventory import Inventory
 from chaosgpu.fleet.transports import Clock, Reply
 from chaosgpu.fleet.values import JsonObject
@@ -65,6 +65,12 @@ class AnsibleTransport:
         order: JsonObject = {"command": command(self._inventory.agent, verb, digest)}
         forks = (f"--forks={len(documents)}",) if together else ()
         with private_folder() as folder:
+            if digest and self._inventory.push:
+                (folder / "agent.pyz").write_bytes(agent_file())
+                order["push"] = {
+                    "list": command(self._inventory.agent, "list", ""),
+                    "install": install(self._inventory.agent),
+                }
             for number, document in enumerate(documents.values()):
                 (folder / f"{number}.request").write_bytes(document)
             ran = self._run(verb, list(documents), order, folder, timeout_s, *forks)

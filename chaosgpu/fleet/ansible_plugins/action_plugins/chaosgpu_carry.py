@@ -7,12 +7,16 @@ list of processes sees them.
 
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+# The statuses of the command on the host, and two of our own.
+_MISSING, _OTHER, _IN_USE, _NOT_INSTALLED = 90, 91, 94, 95
 
 
 class ActionModule(ActionBase):
@@ -33,13 +37,38 @@ class ActionModule(ActionBase):
             answer = self._compared(order["clock"])
         else:
             document = (folder / f"{number}.request").read_bytes()
-            done = self._low_level_execute_command(order["command"], in_data=document)
-            answer = {"status": done["rc"], "stdout": done["stdout"], "stderr": done["stderr"]}
+            answer = self._carried(order["command"], document)
+            if "push" in order and answer["status"] in (_MISSING, _OTHER) and not answer["stdout"].strip():
+                refused = self._pushed(order["push"], folder / "agent.pyz", fresh=answer["status"] == _MISSING)
+                answer = refused or self._carried(order["command"], document)
         unfinished = folder / f"{number}.unfinished"
         unfinished.write_text(json.dumps(answer))
         unfinished.rename(folder / f"{number}.answer")
         result["changed"] = False
         return result
+
+    def _carried(self, command: str, document: bytes) -> Any:
+        done = self._low_level_execute_command(command, in_data=document)
+        return {"status": done["rc"], "stdout": done["stdout"], "stderr": done["stderr"]}
+
+    def _pushed(self, push: Any, file: Path, *, fresh: bool) -> Any:
+        """Put our agent there, never over one that holds a lease or cannot say; return an answer that says why not."""
+        if not fresh:
+            listed = self._carried(push["list"], b'{"protocol": 1}')
+            try:
+                held = json.loads(listed["stdout"])["leases"]
+            except (ValueError, KeyError, TypeError):
+                return {**listed, "status": _IN_USE, "stdout": ""}
+            if held:
+                names = ", ".join(str(lease.get("lease")) for lease in held)
+                return {"status": _IN_USE, "stdout": "", "stderr": f"open: {names}"}
+        folder = self._make_tmp_path()
+        try:
+            there = self._transfer_file(str(file), self._connection._shell.join_path(folder, "agent.pyz"))  # noqa: SLF001 (as Ansible's own actions)
+            done = self._low_level_execute_command(push["install"] + shlex.quote(there))
+        finally:
+            self._remove_tmp_path(folder)
+        return None if done["rc"] == 0 else {"status": _NOT_INSTALLED, "stdout": "", "stderr": done["stderr"]}
 
     def _compared(self, wanted: Any) -> Any:
         """Read the host's clock several times and keep the quickest: its error is half of what the reading took."""
