@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import guards
 import latency
@@ -19,11 +20,11 @@ import residue
 import safety_runs
 import soak
 import vm_figures
+from chaosgpu.selfdrill.host import BOUND_S
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
-from safety_store import Line, all_lines
+from safety_store import Line, Store, all_lines
 
-_POINTS, _DOUBLES = 3000, 2000
-_BOUND_S = 5.0
+_POINTS, _DOUBLES, _FAILS = 3000, 2000, 60
 PHASES = ("arm", "inject", "renew", "verify", "revert", "boot")
 
 
@@ -32,16 +33,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=90.0, help="stop planning new points after this long")
     parser.add_argument("--workers", type=int, default=2, help="processor cores to use")
+    parser.add_argument("--faults", default="*", help="which faults to strike: names or patterns, with commas between")
     parser.add_argument("--report", action="store_true", help="count what is there, strike nothing")
     arguments = parser.parse_args()
     if not arguments.report:
-        safety_runs.run(arguments.workers, time.time() + 60 * arguments.minutes, _DOUBLES)
-    kept = safety_runs.stores()
-    struck = [fault for fault, store in kept.items() if store.lines]
+        wanted = safety_runs.Wanted(_DOUBLES, _FAILS, arguments.faults.split(","))
+        safety_runs.run(arguments.workers, time.time() + 60 * arguments.minutes, wanted)
     return publish(
         "safety",
         [
-            *figures(all_lines(kept.values()), struck),
+            *figures(safety_runs.stores()),
             *residue.figures(),
             *guards.figures(),
             *lies.figures(),
@@ -54,31 +55,52 @@ def main() -> int:
     )
 
 
-def figures(lines: list[Line], struck: list[str]) -> list[Figure]:
-    """Return the figures of these lines."""
-    singles = [line for line in lines if not line.double]
-    doubles = [line for line in lines if line.double]
-    late = sorted(line.late_ms / 1000 for line in lines if line.hit and not line.residue)
+def figures(kept: Mapping[str, Store]) -> list[Figure]:
+    """Return the figures of what was struck on each fault."""
+    lines = all_lines(kept.values())
+    kills = [line for line in lines if not line.fails]
+    singles = [line for line in kills if not line.double]
+    doubles = [line for line in kills if line.double]
     phases = Counter(phase_of(line) for line in singles if line.hit)
-    found = [
+    struck = [fault for fault, store in kept.items() if store.lines]
+    return [
         at_least("crash points struck", sum(line.hit for line in singles), "points", _POINTS),
         *(at_least(f"  of these: {phase}", phases[phase], "points", 1) for phase in PHASES),
         exactly("faults struck", len(struck), "faults", len(safety_runs.FAULTS)),
         at_least("double crashes", sum(line.hit for line in doubles), "pairs", _DOUBLES),
-        _share("planned kills that hit", lines),
+        _share("planned kills that hit", kills),
         exactly("points with residue", sum(bool(line.residue) for line in singles), "points", 0),
         exactly("double crashes with residue", sum(bool(line.residue) for line in doubles), "pairs", 0),
-    ]
-    if late:
-        found.append(at_most("clean after the deadline, latest", late[-1], "s", _BOUND_S))
-        found.append(at_most("clean after the deadline, 99 of 100", late[len(late) * 99 // 100 - 1], "s", 2.0))
-    return [
-        *found,
-        Figure("kills while the fault was in force", _count(lines, "f"), "points", "", None),
-        Figure("points that needed the sweep", _count(lines, "s"), "points", "", None),
+        *_failing(kept),
+        *_late(kept, "clean after the deadline", BOUND_S),
+        *_late(kept, "  where a service has to start anew", safety_runs.SLOW_BOUND_S),
+        Figure("kills while the fault was in force", _count(kills, "f"), "points", "", None),
+        Figure("points that needed the sweep", _count(kills, "s"), "points", "", None),
         Figure("points that left a half-written file in their lease's folder", _count(lines, "l"), "points", "", None),
-        Figure("kills planned again", sum(line.tries - 1 for line in lines), "kills", "", None),
+        Figure("kills planned again", sum(line.tries - 1 for line in kills), "kills", "", None),
     ]
+
+
+def _failing(kept: Mapping[str, Store]) -> list[Figure]:
+    """Count calls that fail instead of a process that dies: drawn, made to fail, and with what left."""
+    planned = sum(len(store.failing) for store in kept.values())
+    struck = [line for line in all_lines(kept.values()) if line.fails]
+    return [
+        at_least("calls planned to fail", planned, "points", _FAILS * len(safety_runs.FAULTS)),
+        exactly("  of these failed as planned", sum(line.hit for line in struck), "points", planned),
+        exactly("  with residue, or told what was not so", sum(bool(line.residue) for line in struck), "points", 0),
+    ]
+
+
+def _late(kept: Mapping[str, Store], name: str, bound_s: float) -> list[Figure]:
+    of_these = [store for fault, store in kept.items() if safety_runs.is_slow(fault) == (bound_s > BOUND_S)]
+    late = sorted(line.late_ms / 1000 for line in all_lines(of_these) if line.hit and not line.residue)
+    if not late:
+        return [not_measured(f"{name}, latest", "s", f"<= {bound_s:g}", "nothing was struck")]
+    found = [at_most(f"{name}, latest", late[-1], "s", bound_s)]
+    if bound_s == BOUND_S:
+        found.append(at_most(f"{name}, 99 of 100", late[len(late) * 99 // 100 - 1], "s", 2.0))
+    return found
 
 
 def phase_of(line: Line) -> str:

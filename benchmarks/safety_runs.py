@@ -3,51 +3,85 @@
 
 import hashlib
 import multiprocessing
-import random
-import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from chaosgpu.selfdrill import plan, points  # noqa: E402 (beside this file, wherever the tree lies)
-from chaosgpu.selfdrill.host import World  # noqa: E402
-from chaosgpu.selfdrill.plan import Segment  # noqa: E402
-from chaosgpu.selfdrill.points import Outcome, Point, Second  # noqa: E402
-from chaosgpu.selfdrill.strace import again  # noqa: E402
-from crash import depends, world  # noqa: E402 (beside this file, wherever the tree lies)
-from safety_store import DOUBLE, FOLDER, Line, Store  # noqa: E402
+import safety_hosts  # noqa: E402 (with the tree and its tests found, wherever they lie)
+import safety_jobs  # noqa: E402
+from chaosgpu.selfdrill import plan  # noqa: E402
+from crash import depends, world  # noqa: E402
+from crash.jobs import Job  # noqa: E402
+from crash.unit_victims import SLOW_BOUND_S, is_slow  # noqa: E402
+from safety_jobs import Batch, Done, Look  # noqa: E402
+from safety_store import DOUBLE, Line, Store  # noqa: E402
+
+__all__ = ["FAULTS", "ROOT", "SLOW_BOUND_S", "Wanted", "agent_digest", "is_slow", "run", "stores"]
 
 FAULTS = world.FAULTS
 SEED = "chaosgpu"
 BATCH = 24
-TRIES = 8  # a kill that misses, since a busy host took another turn, is planned again
 HOSTS_A_CORE = 2  # most of a point is waiting for a lease to end
-_ROOM = Path("/dev/shm")  # noqa: S108 (what is synced to memory is synced fast; a kill -9 loses nothing on either)
+
+type _Task = Look | Batch
 
 
 @dataclass(frozen=True)
-class Job:
-    """One planned point, or two crashes in a row drawn from the fault's points."""
+class Wanted:
+    """How many double crashes in all, how many failing calls of each fault, and of which faults: names or patterns."""
 
-    name: str
-    point: Point | None
-    draw: str = ""
+    doubles: int
+    fails: int
+    faults: Sequence[str] = ("*",)
+
+    def of(self, kept: dict[str, Store]) -> dict[str, Store]:
+        """Return those of these stores."""
+        return {fault: store for fault, store in kept.items() if any(fnmatchcase(fault, one) for one in self.faults)}
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one process strikes on one host, with all that it needs to know."""
+@dataclass
+class _Lane:
+    """One kind of host: which are free, who strikes there, and what is left to do, a stage after the other."""
 
-    fault: str
-    jobs: tuple[Job, ...]
-    segments: tuple[Segment, ...]
+    kept: dict[str, Store]
+    free: list[str]
+    submit: Callable[[str, _Task], "Future[Done]"]
+    stages: list[Callable[[dict[str, Store]], Iterator[_Task]]]
+    running: dict["Future[Done]", tuple[str, str]] = field(default_factory=dict)
+    tasks: Iterator[_Task] = field(default_factory=lambda: iter(()))
+
+    def fill(self, until_s: float) -> None:
+        """Keep every host busy as long as there is time; a stage begins when all of the one before is known."""
+        while self.free and time.time() < until_s:
+            task = next(self.tasks, None)
+            if task is not None:
+                name = self.free.pop()
+                self.running[self.submit(name, task)] = task.fault, name
+            elif self.stages and not self.running:
+                self.tasks = self.stages.pop(0)(self.kept)
+            else:
+                return
+
+    def take(self, done: "Future[Done]") -> None:
+        """Keep what came of a task."""
+        fault, name = self.running.pop(done)
+        self.free.append(name)
+        store, found = self.kept[fault], done.result()
+        if found.segments or found.failing:
+            store.segments += found.segments
+            store.failing += found.failing
+            store.write()
+        if found.lines:
+            store.add(found.lines)
+        _say(found.lines)
 
 
 def agent_digest() -> str:
@@ -63,62 +97,65 @@ def stores() -> dict[str, Store]:
     return {fault: Store.read(fault, world.digest_of(fault)) for fault in FAULTS}
 
 
-def run(workers: int, until_s: float, doubles: int) -> None:
+def run(workers: int, until_s: float, wanted: Wanted) -> None:
     """Strike what has not been struck yet, until the time is over."""
-    kept = stores()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers * HOSTS_A_CORE, context) as pool:
-        traced = pool.map(_missing, FAULTS, [_phases(kept[fault]) for fault in FAULTS])
-        for fault, found in zip(FAULTS, traced, strict=True):
-            if found:
-                kept[fault].segments += found
-                kept[fault].write()
-        batches = _batches(kept, doubles)
-        running: dict[Future[list[Line]], str] = {}
-        while True:
-            while len(running) < workers * HOSTS_A_CORE and time.time() < until_s and (batch := next(batches, None)):
-                running[pool.submit(strike_all, batch)] = batch.fault
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                lines = future.result()
-                kept[running.pop(future)].add(lines)
-                _say(lines)
+    with ExitStack() as stack:
+        lanes = _lanes(stack, workers * HOSTS_A_CORE, wanted)
+        for lane in lanes:
+            lane.fill(until_s)
+        while any(lane.running for lane in lanes):
+            done, _ = wait([future for lane in lanes for future in lane.running], return_when=FIRST_COMPLETED)
+            for lane in lanes:
+                for future in done & lane.running.keys():
+                    lane.take(future)
+                lane.fill(until_s)
 
 
-def _phases(store: Store) -> frozenset[str]:
-    return frozenset(segment.phase for segment in store.segments)
+def _lanes(stack: ExitStack, most: int, wanted: Wanted) -> list[_Lane]:
+    """Return the kinds of hosts that are needed and can be had here; two of them share the cores."""
+    kept = wanted.of(stores())
+    units = {fault: store for fault, store in kept.items() if fault in world.UNIT_FAULTS}
+    others = {fault: store for fault, store in kept.items() if fault not in units}
+    why_none = safety_hosts.why_not() if units else None
+    if why_none is not None:
+        print(f"The faults of units are left out. {why_none}", flush=True)
+        units = {}
+    pool = stack.enter_context(ProcessPoolExecutor(most, multiprocessing.get_context("spawn")))
+    each = most // 2 if units and others else most
+    lanes = []
+    if others:
+        names = [str(number) for number in range(each)]
+        lanes.append(_Lane(others, names, lambda _, task: pool.submit(safety_jobs.do, task), _stages(wanted)))
+    if units:
+        hosts = stack.enter_context(safety_hosts.up(each))
+        on = (hosts.directory, hosts.shim_sha256)
+        names = [*hosts.names]
+        lanes.append(_Lane(units, names, lambda *task: pool.submit(safety_hosts.do, *on, *task), _stages(wanted)))
+    return lanes
 
 
-def _missing(fault: str, known: frozenset[str]) -> list[Segment]:
-    """Trace the phases that nobody has traced yet for this digest."""
-    phases = [phase for phase in points.PHASES if phase not in known]
-    if not phases:
-        return []
-    with TemporaryDirectory(dir=_room()) as folder:
-        host = world.build(Path(folder), fault)
-        try:
-            return plan.segments(host, phases)
-        finally:
-            host.end()
+def _stages(wanted: Wanted) -> list[Callable[[dict[str, Store]], Iterator[_Task]]]:
+    return [lambda kept: _looks(kept, wanted), lambda kept: _batches(kept, wanted)]
 
 
-def _batches(kept: dict[str, Store], doubles: int) -> Iterator[Batch]:
+def _looks(kept: dict[str, Store], wanted: Wanted) -> Iterator[_Task]:
+    """Yield each phase that nobody has traced yet for this digest, and the draw of calls that are to fail."""
+    for fault, store in kept.items():
+        known = {segment.phase for segment in store.segments}
+        yield from (Look(fault, (phase,)) for phase in world.phases_of(fault) if phase not in known)
+        if not store.failing and wanted.fails:
+            yield Look(fault, fails=wanted.fails)
+
+
+def _batches(kept: dict[str, Store], wanted: Wanted) -> Iterator[_Task]:
     """Yield what is left to do, a batch of one fault at a time, all faults in turn; double crashes in between."""
-    singles = {fault: _singles(store) for fault, store in kept.items()}
-    pairs: dict[str, list[Job]] = {fault: [] for fault in FAULTS}
-    for number in range(doubles):
-        fault = FAULTS[number % len(FAULTS)]
-        name = f"{DOUBLE}{number}"
-        if name not in kept[fault].done():
-            pairs[fault].append(Job(name, None, f"{SEED}-{number}"))
-    while any(singles.values()) or any(pairs.values()):
-        for fault in FAULTS:
-            for left, size in ((singles[fault], BATCH), (pairs[fault], BATCH // 2)):
-                jobs, left[:] = left[:size], left[size:]
-                if jobs:
-                    yield Batch(fault, tuple(jobs), tuple(kept[fault].segments))
+    left = {fault: (_singles(store), _failing(store), _pairs(store, wanted)) for fault, store in kept.items()}
+    while any(any(kinds) for kinds in left.values()):
+        for fault, kinds in left.items():
+            for jobs, size in zip(kinds, (BATCH, BATCH // 2, BATCH // 2), strict=True):
+                taken, jobs[:] = jobs[:size], jobs[size:]
+                if taken:
+                    yield Batch(fault, tuple(taken), tuple(kept[fault].segments))
 
 
 def _singles(store: Store) -> list[Job]:
@@ -127,55 +164,20 @@ def _singles(store: Store) -> list[Job]:
     return [Job(point.name, point) for point in plan.spread(found, len(found), seed=1) if point.name not in done]
 
 
-def strike_all(batch: Batch) -> list[Line]:
-    """Strike the points of one batch on one host; a host with something left is kept aside and made anew."""
-    known = [point for segment in batch.segments for point in segment.points(batch.fault)]
-    jobs, lines = list(batch.jobs), []
-    while jobs:
-        with TemporaryDirectory(dir=_room(), ignore_cleanup_errors=True) as folder:
-            host = world.build(Path(folder), batch.fault)
-            try:
-                while jobs:
-                    job = jobs.pop(0)
-                    tries, outcome = _until_hit(host, job, known)
-                    lines.append(Line.of(job.name, tries, outcome))
-                    if outcome.residue:
-                        kept = FOLDER / "residue" / f"{batch.fault}-{job.name}".replace("/", "-")
-                        shutil.copytree(host.home, kept, dirs_exist_ok=True)
-                        break
-            finally:
-                host.end()
-    return lines
+def _failing(store: Store) -> list[Job]:
+    done = store.done()
+    return [Job(point.name, point) for point in store.failing if point.name not in done]
 
 
-def _until_hit(host: World, job: Job, known: list[Point]) -> tuple[int, Outcome]:
-    draw = random.Random(job.draw)  # noqa: S311 (seeded on purpose)
-    outcome, point = Outcome(hit=False), job.point
-    for number in range(1, TRIES + 1):
-        if point is not None:
-            outcome = points.strike(host, point)
-            point = replace(point, call=again(host.folder / "trace", point.call))
-        else:
-            first, second = _pair(draw, known)
-            outcome = points.strike(host, first, second)
-        if outcome.hit or outcome.residue:
-            return number, outcome
-    return TRIES, outcome
+def _pairs(store: Store, wanted: Wanted) -> list[Job]:
+    """Draw this fault's share of the double crashes, each by a seed of its own."""
+    done = store.done()
+    numbers = [number for number in range(wanted.doubles) if FAULTS[number % len(FAULTS)] == store.fault]
+    return [Job(f"{DOUBLE}{n}", None, f"{SEED}-{n}") for n in numbers if f"{DOUBLE}{n}" not in done]
 
 
-def _pair(draw: random.Random, known: list[Point]) -> tuple[Point, Second]:
-    first = draw.choice([point for point in known if point.phase in ("apply", "undo", "renew", "halt")])
-    by_keeper = draw.choice([point.call for point in known if point.role == "keep-revert"])
-    by_sweep = draw.choice([point.call for point in known if (point.phase, point.role) == ("sweep", "agent")])
-    return first, Second(by_keeper, by_sweep)
-
-
-def _say(lines: list[Line]) -> None:
+def _say(lines: Sequence[Line]) -> None:
     for line in lines:
         if line.residue or not line.hit:
             what = "RESIDUE" if line.residue else "missed"
             print(f"{what} {line.name} after {line.tries} tries: {line.residue}", flush=True)
-
-
-def _room() -> Path | None:
-    return _ROOM if _ROOM.is_dir() else None

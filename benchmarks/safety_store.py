@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was struck so far, a file a fault, short enough to be committed: a later session, or another machine, goes on.
 
-The first line is a JSON object: the digest of the files that the fault's run depends on, and every call that each
-process of each phase makes (`plan.Segment`). Each other line is one point or double crash: name, tries, milliseconds
+The first line is a JSON object: the digest of the files that the fault's run depends on, every call that each process
+of each phase makes (`plan.Segment`), and the calls that were drawn to fail. Each other line is one point, double crash
+or failing call: name, tries, milliseconds
 from the deadline until the host was clean, letters (`h` the kill hit, `a` the lease had been armed by then, `f` the
 fault was in force, `s` a sweep was needed, `l` a half-written file lay about), and what was left, where something was.
 """
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaosgpu.selfdrill.plan import Segment
-from chaosgpu.selfdrill.points import Outcome
+from chaosgpu.selfdrill.plan import DIES, Segment
+from chaosgpu.selfdrill.points import Outcome, Point
+from chaosgpu.selfdrill.strace import Call
 
 FOLDER = Path("figures") / "safety"
 DOUBLE = "double/"
@@ -44,8 +46,13 @@ class Line:
         return self.name.startswith(DOUBLE)
 
     @property
+    def fails(self) -> bool:
+        """Tell whether a call was made to fail, and nobody killed."""
+        return not self.double and self.name.split("/")[2] not in DIES
+
+    @property
     def hit(self) -> bool:
-        """Tell whether the kill, or both of them, hit."""
+        """Tell whether the kill, or both of them, or the failure hit."""
         return "h" in self.letters
 
     def to_json(self) -> str:
@@ -61,6 +68,7 @@ class Store:
     fault: str
     digest: str
     segments: list[Segment] = field(default_factory=list)
+    failing: list[Point] = field(default_factory=list)
     lines: dict[str, Line] = field(default_factory=dict)
 
     @property
@@ -77,7 +85,10 @@ class Store:
         if head.get("digest") != digest:
             return made
         made.segments = [Segment.from_json(entry) for entry in head["segments"]]
+        drawn = head.get("failing", [])
+        made.failing = [Point(fault, phase, role, error, Call(*call)) for phase, role, error, call in drawn]
         names = {point.name for segment in made.segments for point in segment.points(fault)}
+        names |= {point.name for point in made.failing}
         for text in texts[1:]:
             name, tries, late_ms, letters, *residue = json.loads(text)
             if name in names or name.startswith(DOUBLE):
@@ -86,7 +97,11 @@ class Store:
 
     def write(self) -> None:
         """Write it whole."""
-        head = {"digest": self.digest, "segments": [segment.to_json() for segment in self.segments]}
+        head = {
+            "digest": self.digest,
+            "segments": [segment.to_json() for segment in self.segments],
+            "failing": [(point.phase, point.role, point.dies, point.call.in_short()) for point in self.failing],
+        }
         texts = [json.dumps(head, separators=(",", ":")), *(line.to_json() for line in self.lines.values())]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".new")

@@ -160,7 +160,7 @@ def _hosts() -> Iterator[dict[str, Path]]:
 
 def _end(home: Path) -> None:
     """End whatever carries the home, and what that has begun meanwhile."""
-    while alive := oracle.processes(home):
+    while alive := oracle.processes(oracle.mark_of(home)):
         for pid in alive:
             kill(pid)
         time.sleep(_LOOK_EVERY_S / 10)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real agent as a script that lets itself be traced from a marker call on, in whichever process is asked for.
 
-A file `strike-ROLE.json` beside CHAOSGPU_AGENT_HOME orders it; the first process that has this role takes the file,
+A file `strike-ROLE.json` beside CHAOSGPU_AGENT_HOME (or in CHAOSGPU_SELFDRILL_BESIDE, where the agent keeps the host's
+own home) orders it; the first process that has this role takes the file,
 starts strace on itself and waits until strace sees it. Every call is counted from there, so Python's own start, with
 its thousand calls, has no part in it. Roles: `agent` (the verb), `agent.2` (its second fork), `agent.2.1` (the first
-fork of that), `hold`, `keep`, `keep-revert` (the keeper when it puts back), `keep.1` (its driver's child).
+fork of that), `hold`, `keep`, `keep-revert` (the keeper when it puts back), `keep.1` (what it forks first), or `due` in
+place of `keep` for the reverter that a timer of systemd starts.
 """
 
 import json
@@ -16,7 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 MARKER = "/chaosgpu-marker"
+KEEPERS = ("keep", "due")
 WORLD = "CHAOSGPU_SELFDRILL_WORLD"  # "files": the two faults of the drill; else the agent's own
+BESIDE = "CHAOSGPU_SELFDRILL_BESIDE"
 PATHS = "CHAOSGPU_SELFDRILL_PATHS"  # where pynvml lies: without `site` a start costs a third
 START = (sys.executable, "-B", "-S", os.path.realpath(__file__))
 _SEEN_WITHIN_S = 10.0
@@ -33,11 +37,10 @@ if TYPE_CHECKING:
     from chaosgpu.agent.main import Parts
 
 
-def parts(home: str, world: str) -> "Parts":
-    """Return the agent's parts, with everything machine-wide kept beside its home."""
+def parts(beside: str, world: str) -> "Parts":
+    """Return the agent's parts, with everything machine-wide kept in one folder, which a home of its own lies in."""
     from chaosgpu.agent.main import Parts  # noqa: PLC0415 (after `_look_before_reverting`)
 
-    beside = os.path.dirname(home)  # noqa: PTH120 (as above)
     made = Parts(command=START, claims_directory=beside, run_halt=f"{beside}/run/HALT", dev_log=f"{beside}/log")
     if world == "files":
         from chaosgpu.agent.faults.selfdrill import FAULTS, ROLES  # noqa: PLC0415 (the GPU's faults do without)
@@ -92,12 +95,12 @@ class Forks:
         look(self._role, self._beside)
 
 
-def _look_before_reverting(beside: str) -> None:
+def _look_before_reverting(role: str, beside: str) -> None:
     """Make the moment before any revert a marker; to be called before anybody has imported `revert`."""
     revert = reverting.revert
 
     def traced(*arguments: Any, **options: Any) -> Any:
-        look("keep-revert", beside)
+        look(f"{role}-revert", beside)
         return revert(*arguments, **options)
 
     reverting.revert = traced
@@ -105,14 +108,13 @@ def _look_before_reverting(beside: str) -> None:
 
 def run(argv: list[str], environment: Mapping[str, str]) -> int:
     """Run one verb, a keeper or a holder."""
-    home = environment["CHAOSGPU_AGENT_HOME"]
-    beside = os.path.dirname(home)  # noqa: PTH120 (as above)
-    role = argv[0] if argv[0] in ("hold", "keep") else "agent"
-    if role == "keep":
-        _look_before_reverting(beside)
+    beside = environment.get(BESIDE) or os.path.dirname(environment["CHAOSGPU_AGENT_HOME"])  # noqa: PTH120 (as above)
+    role = argv[0] if argv[0] in ("hold", *KEEPERS) else "agent"
+    if role in KEEPERS:
+        _look_before_reverting(role, beside)
     from chaosgpu.agent.main import main  # noqa: PLC0415 (as above)
 
-    made = parts(home, environment.get(WORLD, "gpu"))
+    made = parts(beside, environment.get(WORLD, "gpu"))
     Forks(role, beside)
     look(role, beside)
     return main(argv, sys.stdin.buffer, sys.stdout.buffer, made)

@@ -12,18 +12,21 @@ from dataclasses import replace
 from typing import Any
 
 from chaosgpu.selfdrill import oracle, plan, strace
+from chaosgpu.selfdrill.entry import KEEPERS
 from chaosgpu.selfdrill.host import World, kill
 from chaosgpu.selfdrill.points import (
-    BOUND_S,
+    BY_ITSELF,
     KEEPER,
     VERBS,
     NotReadyError,
     Outcome,
     Point,
+    acts,
     came_to,
     deadline_s,
     goes_on,
     host_acts,
+    let_end,
     now_s,
     pause,
     prepare,
@@ -47,7 +50,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
 # How many processes the machine has, and how busy it is, decides how often.
 _UNSTEADY = re.compile(r"/proc/\d+/|EAGAIN")
 _PATIENCE_S = 2.0
-_ENDS_WITHIN_S = 40.0
+_ENDS_WITHIN_S = 60.0
 
 
 def is_failure(point: Point) -> bool:
@@ -74,8 +77,9 @@ def _processes(world: World, phase: str) -> dict[str, list[Call]]:
     wanted = list(plan.first_roles(phase))
     while wanted:
         traced = trace(world, phase, wanted, lambda out: strace.watching(out, (*ERRORS, *strace.PAUSES)))
-        wanted = [forked for role, calls in traced.items() for forked in plan.forked_by(role, calls)]
         found |= traced
+        forked = [name for role, calls in traced.items() for name in plan.forked_by(role, calls)]
+        wanted = [name for name in forked if name not in found]
     return found
 
 
@@ -89,14 +93,14 @@ def strike(world: World, point: Point) -> Outcome:
         return Outcome(hit=False)
     error, lasting = point.dies.rstrip(ON), point.dies.endswith(ON)
     world.plan(point.role, strace.failing(out, point.call, error, lasting=lasting), out)
-    if point.phase == KEEPER:
-        world.ask("apply", request)
+    if point.phase in BY_ITSELF:
+        let_end(world, point.phase, request)
         lies: list[str] = []
     else:
         child = world.start(VERBS[point.phase], request)
         lies = untrue(world, child.communicate(timeout=_ENDS_WITHIN_S)[0])
     in_force, armed = world.changed(), came_to(world, "armed")
-    outcome = _host_mends(world, keeper_is_ill=point.role.startswith("keep"))
+    outcome = _host_mends(world, keeper_is_ill=point.role.startswith(KEEPERS))
     found = strace.failed(out, point.call)
     return replace(
         outcome, hit=found is not None, at="" if found is None else found.text[:160], in_force=in_force, armed=armed,
@@ -128,26 +132,27 @@ def _host_mends(world: World, *, keeper_is_ill: bool) -> Outcome:
     look = _without_keeper(world) if keeper_is_ill else world.residue
     while True:
         end_s = deadline_s(world) or struck_s
-        alone = not world.pids("keep", *VERBS.values())
+        alone = not acts(world)
         if not goes_on(world) and not look():
             late_s = round(max(0.0, now_s() - end_s), 3)
             outcome = Outcome(hit=False, litter=oracle.litter(world.home), late_s=late_s, swept=swept)
             break
-        if now_s() > end_s + BOUND_S:
+        if now_s() > end_s + world.times.bound_s:
             outcome = Outcome(hit=False, residue=look(), litter=oracle.litter(world.home), swept=swept)
             break
         if not swept and (alone or now_s() > end_s + _PATIENCE_S):
             world.ask("sweep", {"protocol": 1})
             swept = True
         pause()
-    for pid in world.pids("keep"):
+    for pid in world.pids(*KEEPERS):
         kill(pid)
     return outcome
 
 
 def _without_keeper(world: World) -> Callable[[], list[str]]:
     def look() -> list[str]:
-        of_keepers = (*(f"process {pid}:" for pid in world.pids("keep")), f"lock {world.lease_folder / 'keeper.lock'}")
+        alive = (f"process {pid}:" for pid in world.pids(*KEEPERS))
+        of_keepers = (*alive, f"lock {world.lease_folder / 'keeper.lock'}", *world.units_of_keepers())
         return [line for line in world.residue() if not line.startswith(of_keepers)]
 
     return look

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One host to be struck: a home, a policy, and one thing to break, with a look at it behind the agent's back."""
+"""One host to be struck: a home, a policy, and one thing to break, with a look at it behind the agent's back.
+
+A home of its own lies in the host's folder; a host that is struck as a whole has the agent's usual one.
+"""
 
 import io
 import json
@@ -25,9 +28,20 @@ from chaosgpu.selfdrill import entry, oracle
 FILE, LOCK = "selfdrill.file", "selfdrill.holder"
 TTL_S = 1.0
 SLOWER_S = 3.0
+BOUND_S = 5.0  # what may pass after the deadline (issue 3)
 # Where the driver's child finds pynvml, and one order of everything in every start.
 START_UP = {"PYTHONHASHSEED": "0", entry.PATHS: str(Path(pynvml.__file__).parent)}
 _POLICY = {"version": 1, "permit": ["selfdrill.*"], "max_duration_s": 120}
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a lease is given, and how long its undo may take after the deadline."""
+
+    apply_s: float = TTL_S
+    outlasts_s: float = SLOWER_S  # still active when the next verb comes, on a busy machine
+    then_s: float = TTL_S  # from there on: as short as a lease can sensibly be
+    bound_s: float = BOUND_S
 
 
 @dataclass
@@ -40,18 +54,23 @@ class World:
     environment: dict[str, str]
     look: Callable[[], Any]
     spared: tuple[int, ...] = ()
-    slow: bool = False  # proved over a second: a lease of one second would be over before it is active
+    times: Times = Times()
     count: int = 0
 
     def __post_init__(self) -> None:
         self.before = self.look()
-        self._processes = oracle.Processes(self.home)
+        self._processes = oracle.Processes(self.mark)
         self.boot = asdict(current_boot())
 
     @property
     def home(self) -> Path:
         """The agent's home."""
         return self.folder / "home"
+
+    @property
+    def mark(self) -> str:
+        """What every process of ours carries in its environment."""
+        return oracle.mark_of(self.home)
 
     @property
     def lease(self) -> str:
@@ -64,8 +83,8 @@ class World:
         return self.home / "leases" / self.lease
 
     def order(self, *, outlasts: bool = False) -> JsonObject:
-        """Return what is applied; `outlasts`: it is still to be active when the next verb comes, on a busy machine."""
-        ttl_s = SLOWER_S if outlasts or self.slow else TTL_S
+        """Return what is applied; `outlasts`: it is still to be active when the next verb comes."""
+        ttl_s = self.times.outlasts_s if outlasts else self.times.apply_s
         return {
             "protocol": 1, "lease": self.lease, "fault": self.fault, "params": self.params, "ttl_s": ttl_s,
             "max_duration_s": 60, "run": "r1",
@@ -73,7 +92,7 @@ class World:
 
     def ask(self, verb: str, request: JsonMapping) -> JsonObject:
         """Run a verb in this process: for what is not struck itself."""
-        made = entry.parts(str(self.home), self.environment[entry.WORLD])
+        made = entry.parts(str(self.folder), self.environment[entry.WORLD])
         made = replace(made, new_driver=self._driver)
         out = io.BytesIO()
         main([verb], io.BytesIO(json.dumps(request).encode()), out, made, self.environment)
@@ -117,7 +136,28 @@ class World:
         """Name everything that is not as it was before."""
         changed = [f"the fault: {line}" for line in _differences("", self.before, self.look())]
         ours = self._processes.all()
-        return changed + oracle.residue(self.home, {pid: ours[pid] for pid in ours if pid not in self.spared})
+        alive = {pid: ours[pid] for pid in ours if pid not in self.spared}
+        return [*changed, *oracle.residue(self.folder, self.home, alive), *self.left()]
+
+    def left(self) -> list[str]:
+        """Name what else of ours is left, on a host that has more than processes and files."""
+        return []
+
+    def waits(self) -> bool:
+        """Tell whether something but a process will end the lease."""
+        return False
+
+    def leave_to(self, who: str) -> None:
+        """Take away whoever else would end the lease: `keep` is its keeper, `due` its timer where systemd is."""
+
+    def units_of_keepers(self) -> tuple[str, ...]:
+        """Return how that which `left` names of a keeper begins."""
+        return ()
+
+    def lose_keepers(self, *others: str) -> None:
+        """Take away whoever would end the lease, and others of ours."""
+        for pid in self.pids(*entry.KEEPERS, *others):
+            kill(pid)
 
     def renew(self) -> None:
         """Begin a point: nothing of the last one but the host itself."""
@@ -138,7 +178,7 @@ class World:
 
     def end(self) -> None:
         """End whatever is left, by the home that it carries."""
-        for pid in oracle.processes(self.home):
+        for pid in oracle.processes(self.mark):
             kill(pid)
 
     def _driver(self, environment: Any = None, library: Any = None) -> ForkedDriver:

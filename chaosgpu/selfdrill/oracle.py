@@ -15,10 +15,10 @@ HARMLESS_FILES = frozenset({"lock", "apply.lock", "keeper.lock", "keeper.log", "
 
 
 class Processes:
-    """Who carries a home in the environment. Most of a machine's processes never will: they are asked once a look."""
+    """Who carries a mark in the environment. Most of a machine's processes never will: they are asked once a look."""
 
-    def __init__(self, home: Path) -> None:
-        self._wanted = f"CHAOSGPU_AGENT_HOME={home}".encode()
+    def __init__(self, mark: str) -> None:
+        self._wanted = mark.encode()
         self._foreign: set[str] = set()
 
     def all(self) -> dict[int, list[str]]:
@@ -42,9 +42,14 @@ class Processes:
         return found
 
 
-def processes(home: Path) -> dict[int, list[str]]:
-    """Return the command line of every process that carries the home in its environment, by pid."""
-    return Processes(home).all()
+def mark_of(home: Path) -> str:
+    """Return what everybody carries who works under a home of its own."""
+    return f"CHAOSGPU_AGENT_HOME={home}"
+
+
+def processes(mark: str) -> dict[int, list[str]]:
+    """Return the command line of every process that carries the mark in its environment, by pid."""
+    return Processes(mark).all()
 
 
 def _read(path: str) -> bytes | None:
@@ -100,11 +105,11 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def residue(home: Path, alive: Mapping[int, list[str]]) -> list[str]:
-    """Name what is left beside the fault itself; records of leases that ended cleanly are meant to stay."""
-    left = [f"claim {path.name}" for path in sorted(home.parent.glob("chaosgpu-claim-*"))]
+def residue(beside: Path, home: Path, alive: Mapping[int, list[str]]) -> list[str]:
+    """Name what is left but the fault itself, its claims `beside`; records of leases that ended well are to stay."""
+    left = [f"claim {path.name}" for path in sorted(beside.glob("chaosgpu-claim-*"))]
     left += [f"process {pid}: {' '.join(words)}" for pid, words in alive.items()]
-    left += [f"lock {path}" for path in _locks(home) if is_locked(path)]
+    left += [f"lock {path}" for path in _locks(beside, home) if is_locked(path)]
     for folder in _leases(home):
         state = record(folder)
         if state is not None and state["state"] not in ("clean", "tombstone"):
@@ -115,7 +120,8 @@ def residue(home: Path, alive: Mapping[int, list[str]]) -> list[str]:
 def litter(home: Path) -> list[str]:
     """Name files that nobody will look at again: halves that a killed process was writing."""
     known = HARMLESS_FILES | {"state", "undo"}
-    return [path.name for folder in _leases(home) for path in folder.iterdir() if path.name not in known]
+    names = [path.name for folder in _leases(home) for path in folder.iterdir()]
+    return [name for name in names if name not in known and not name.startswith("unit-")]
 
 
 def _leases(home: Path) -> list[Path]:
@@ -123,5 +129,5 @@ def _leases(home: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-def _locks(home: Path) -> list[Path]:
-    return [*home.parent.glob("*.lock"), *(path for folder in _leases(home) for path in folder.glob("*lock"))]
+def _locks(beside: Path, home: Path) -> list[Path]:
+    return [*beside.glob("*.lock"), *(path for folder in _leases(home) for path in folder.glob("*lock"))]

@@ -10,21 +10,24 @@ from pathlib import Path
 
 from chaosgpu.agent.values import JsonObject
 from chaosgpu.selfdrill import oracle, strace
-from chaosgpu.selfdrill.host import SLOWER_S, TTL_S, World, kill
+from chaosgpu.selfdrill.entry import KEEPERS
+from chaosgpu.selfdrill.host import World, kill
 from chaosgpu.selfdrill.strace import Call
 
-BOUND_S = 5.0  # what may pass after the deadline (issue 3)
-_ENDS_WITHIN_S = 30.0
+_ENDS_WITHIN_S = 60.0
 _STEP_S = 0.04
 _TRIES = 4
 _OVER_SOON_S = 0.1
+_TIMER_COMES_S = 1.0  # it starts the reverter a second before the deadline
 # Phase -> the verb that is struck; the keeper's own revert has none.
 VERBS = {
     "apply": "apply", "renew": "renew", "undo": "undo", "undo alone": "undo", "verify": "list", "sweep": "sweep",
     "tend": "tend", "halt": "halt", "boot": "tend",
 }  # fmt: skip
 KEEPER = "keeper"
+TIMER = "timer"  # only where systemd is
 PHASES = (*VERBS, KEEPER)
+BY_ITSELF = {KEEPER: "keep", TIMER: "due"}  # who ends the lease then
 AFTER = ("sweep", "tend")  # the lease is over; a timer, a boot unit or cron starts `tend`
 BOOT = "boot"  # the host was started anew: what lived has died, and the boot unit starts `tend`
 ALONE = ("undo alone", *AFTER, BOOT)  # the keeper was killed before
@@ -87,24 +90,24 @@ class NotReadyError(Exception):
 def prepare(world: World, phase: str) -> JsonObject:
     """Bring the host to where the phase begins; return what its verb is asked."""
     world.renew()
-    if phase in ("apply", KEEPER):
+    if phase == "apply" or phase in BY_ITSELF:
         return world.order()
     answer = world.ask("apply", world.order(outlasts=True))
     if answer.get("state") != "active":
         raise NotReadyError(f"The host did not take {world.fault} before {phase}: {answer}")
     if phase in ALONE:
-        for pid in world.pids("keep", *(("hold",) if phase == BOOT else ())):
-            kill(pid)
+        world.lose_keepers(*(("hold",) if phase == BOOT else ()))
     if phase == BOOT:
         world.forget_boot()  # its deadline is far away: only the boot says that it is over
         return {"protocol": 1}
     # It was long enough to become active on a busy machine; from here on it is as short as a lease can sensibly be.
-    ttl_s = _OVER_SOON_S if phase in AFTER else TTL_S
+    then_s = world.times.then_s
+    ttl_s = _OVER_SOON_S if phase in AFTER else then_s
     world.ask("renew", {"protocol": 1, "leases": [world.lease], "ttl_s": ttl_s})
     if phase in AFTER:
         time.sleep(max(0.0, deadline_s(world) - now_s()))
     asked: dict[str, JsonObject] = {
-        "renew": {"leases": [world.lease], "ttl_s": TTL_S},
+        "renew": {"leases": [world.lease], "ttl_s": then_s},
         "undo": {"lease": world.lease},
         "undo alone": {"lease": world.lease},
         "verify": {"run": "r1", "verify": True},
@@ -160,6 +163,8 @@ def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
     if then is not None:
         world.plan("keep-revert", strace.killing(second, then.by_keeper), second)
     _go(world, point.phase, request, point.dies)
+    if then is not None:
+        world.leave_to("keep")  # or a sweep: these two have points of their own
     in_force, armed = world.changed(), came_to(world, "armed")
     found = strace.hit(first, point.call)
     both = found is not None and (then is None or _strike_again(world, then, second))
@@ -169,7 +174,7 @@ def strike(world: World, point: Point, then: Second | None = None) -> Outcome:
 
 def _strike_again(world: World, then: Second, out: Path) -> bool:
     """Wait until the keeper was killed while it put back; where none does, have a sweep killed. Tell whether it hit."""
-    gone = wait_until(lambda: not world.pids("keep", *VERBS.values()), SLOWER_S + BOUND_S)
+    gone = wait_until(lambda: not acts(world), _longest_s(world))
     if not gone or not deadline_s(world):
         return False
     if out.exists():
@@ -181,17 +186,23 @@ def _strike_again(world: World, then: Second, out: Path) -> bool:
 
 
 def _go(world: World, phase: str, request: JsonObject, dies: str = "process") -> None:
-    if phase == KEEPER:
-        world.ask("apply", request)
-        wait_until(lambda: not world.pids("keep"), SLOWER_S + BOUND_S)
+    if phase in BY_ITSELF:
+        let_end(world, phase, request)
+        wait_until(lambda: not world.pids(BY_ITSELF[phase]) and not world.waits(), _longest_s(world))
         return
     child = world.start(VERBS[phase], request)
     child.communicate(timeout=_ENDS_WITHIN_S)
     if dies == "group":
         _end_group(child.pid)
     elif dies == "all":
-        for pid in world.pids("keep", "hold", *VERBS.values()):
+        for pid in world.pids(*KEEPERS, "hold", *VERBS.values()):
             kill(pid)
+
+
+def let_end(world: World, phase: str, request: JsonObject) -> None:
+    """Put the fault in and leave its end to the keeper alone, or to the timer alone."""
+    world.ask("apply", request)
+    world.leave_to(BY_ITSELF[phase])
 
 
 def _end_group(leader: int) -> None:
@@ -203,22 +214,32 @@ def _end_group(leader: int) -> None:
 
 
 def host_acts(world: World) -> Outcome:
-    """Wait for the host: its keeper, and where none lives one sweep as its timer would; say what is left."""
+    """Wait for the host: its keeper, its timer, and where there is none one sweep; say what is left."""
     swept, struck_s = False, now_s()
     while True:
         end_s = deadline_s(world) or struck_s
-        alone = not world.pids("keep", *VERBS.values())
+        alone = not acts(world)
         # A look at everything costs 20 ms, so not while the record says that it goes on.
         left = [] if goes_on(world) else world.residue()
         if not left and not goes_on(world):
             late_s = max(0.0, now_s() - end_s)
             return Outcome(hit=False, litter=oracle.litter(world.home), late_s=round(late_s, 3), swept=swept)
-        if now_s() > end_s + BOUND_S:
+        if now_s() > end_s + world.times.bound_s:
             return Outcome(hit=False, residue=world.residue(), litter=oracle.litter(world.home), swept=swept)
         if alone and not swept:
             world.ask("sweep", {"protocol": 1})
             swept = True
         pause()
+
+
+def acts(world: World) -> bool:
+    """Tell whether anybody is at it, or a timer will be in time: one set for a longer lease comes after the sweep."""
+    in_time = now_s() < deadline_s(world) + _TIMER_COMES_S
+    return (in_time and world.waits()) or bool(world.pids(*KEEPERS, *VERBS.values()))
+
+
+def _longest_s(world: World) -> float:
+    return world.times.outlasts_s + world.times.bound_s
 
 
 def came_to(world: World, state: str) -> bool:

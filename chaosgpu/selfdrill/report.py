@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from chaosgpu.agent.values import JsonObject
 from chaosgpu.selfdrill import failing
 from chaosgpu.selfdrill.drill import FAULTS, Settings, Struck
-from chaosgpu.selfdrill.points import BOUND_S, stage
+from chaosgpu.selfdrill.host import BOUND_S
+from chaosgpu.selfdrill.points import stage
 
 __all__ = ["PHASES", "Figure", "Report"]
 

@@ -17,7 +17,7 @@ __all__ = ["base"]
 SUITE = "bookworm"
 PACKAGES = (
     "cron", "dbus", "iproute2", "kmod", "libpam-systemd", "libpython3.11", "nftables", "openssh-server", "procps",
-    "python3", "sudo", "systemd", "systemd-sysv",
+    "python3", "strace", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
 # Nobody is to work on the hosts by the hour, nor to log in at a console.
 _MASKED = (

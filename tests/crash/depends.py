@@ -36,14 +36,16 @@ def files(module: str, *, holds: bool = True, root: Path = ROOT) -> list[Path]:
             continue
         found[name] = path
         waiting.extend(_imports(_source(path)))
-    return sorted(found.values())
+    compiled = {source for path in found.values() for source in path.parent.glob("*.[ch]")}
+    return sorted({*found.values(), *compiled})
 
 
 def digest(module: str, *, holds: bool = True, root: Path = ROOT) -> str:
     """Return a digest of what these files say."""
     total = hashlib.sha256()
     for path in files(module, holds=holds, root=root):
-        total.update(f"{path.relative_to(root)}\n{said(_source(path))}\n".encode())
+        text = _source(path)
+        total.update(f"{path.relative_to(root)}\n{said(text) if path.suffix == '.py' else text}\n".encode())
     return total.hexdigest()[:16]
 
 

@@ -3,18 +3,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from chaosgpu.selfdrill import failing, plan
 from chaosgpu.selfdrill.host import World
-from chaosgpu.selfdrill.points import Outcome, Point, strike
-from chaosgpu.selfdrill.strace import again
+from chaosgpu.selfdrill.points import Outcome, Point
 from crash import world
+from crash.jobs import Job, until_hit
 
 ROOM = Path("/dev/shm")  # noqa: S108 (what is synced to memory is synced fast; a kill -9 loses nothing on either)
-TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,6 @@ class Share:
 def room() -> Path | None:
     """Return where hosts are made, None for the system's own place."""
     return ROOM if ROOM.is_dir() else None
-
-
-def until_hit(host: World, point: Point) -> Outcome:
-    """Strike one point; one that misses, since a busy machine took another turn, is planned again."""
-    for _ in range(TRIES):
-        outcome = failing.strike(host, point) if failing.is_failure(point) else strike(host, point)
-        if outcome.hit or outcome.residue:
-            return outcome
-        point = replace(point, call=again(host.folder / "trace", point.call))
-    return outcome
 
 
 def strike_share(share: Share) -> list[tuple[Point, Outcome]]:
@@ -60,7 +49,7 @@ def strike_failing_share(fault: str, count: int) -> list[tuple[Point, Outcome]]:
 def _struck(host: World, chosen: Sequence[Point]) -> list[tuple[Point, Outcome]]:
     struck: list[tuple[Point, Outcome]] = []
     for point in chosen:
-        struck.append((point, until_hit(host, point)))
+        struck.append((point, until_hit(host, Job(point.name, point), ())[1]))
         if struck[-1][1].residue:
             break
     return struck

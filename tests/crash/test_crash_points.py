@@ -14,8 +14,8 @@ import pytest
 
 from chaosgpu.errors import Refused
 from chaosgpu.selfdrill import oracle, points, strace
-from chaosgpu.selfdrill.host import FILE, LOCK, World
-from chaosgpu.selfdrill.points import BOUND_S, Outcome, Point, strike
+from chaosgpu.selfdrill.host import BOUND_S, FILE, LOCK, World
+from chaosgpu.selfdrill.points import Outcome, Point, strike
 from crash import sample, world
 
 FAULTS = (FILE, LOCK, "gpu.power.cap", "gpu.memory.fill")

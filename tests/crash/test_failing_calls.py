@@ -6,8 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from chaosgpu.selfdrill.host import FILE, LOCK
-from chaosgpu.selfdrill.points import BOUND_S
+from chaosgpu.selfdrill.host import BOUND_S, FILE, LOCK
 from crash import sample
 
 

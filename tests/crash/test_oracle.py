@@ -34,7 +34,7 @@ def _is_locked_once_its_holder_is_gone(folder: Path) -> bool:
     )
     assert held.stdout is not None
     assert held.stdout.readline() == b"held\n"
-    seen = oracle.Processes(home)
+    seen = oracle.Processes(oracle.mark_of(home))
     assert held.pid in seen.soon()
     kill(held.pid)
     while held.pid in seen.soon():

@@ -10,14 +10,21 @@ from chaosgpu.agent.faults.contract import Fault
 from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.agent.faults.selfdrill import FAULTS as HARMLESS
 from chaosgpu.selfdrill import entry
-from chaosgpu.selfdrill.host import FILE, LOCK, START_UP, World, on_file
+from chaosgpu.selfdrill.host import FILE, LOCK, SLOWER_S, START_UP, Times, World, on_file
+from chaosgpu.selfdrill.points import PHASES, TIMER
 from crash import depends
 from unit.faults import rig as rigs
 from unit.faults.cases import CASES
 
 GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != "gpu.process.kill")
-FAULTS = (FILE, LOCK, *GPU_FAULTS)
-SLOW = ("gpu.burn", "gpu.memory.leak")
+UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith("unit."))  # struck inside test hosts: unit_world.py
+FAULTS = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
+SLOW = ("gpu.burn", "gpu.memory.leak")  # proved over a second: one second would be over before they are active
+
+
+def phases_of(fault: str) -> tuple[str, ...]:
+    """Return the phases that a fault is struck in: only a host with systemd has timers."""
+    return (*PHASES, TIMER) if fault in UNIT_FAULTS else PHASES
 
 
 def module_of(fault: str) -> str:
@@ -50,7 +57,8 @@ def build(folder: Path, fault: str) -> World:
         return rig.settings(), [_letter(pid) for pid in spared]
 
     _settle(look)
-    return World(folder, fault, params, rig.environment, look, spared, slow=fault in SLOW)
+    times = Times(apply_s=SLOWER_S) if fault in SLOW else Times()
+    return World(folder, fault, params, rig.environment, look, spared, times)
 
 
 def _letter(pid: int) -> str:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sample of the crash points of faults on units: the agent in a test host killed at a call, and the host gets clean.
+
+The whole is `make figures-safety`; docs/crash-points.md says what a point is.
+"""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import pytest
+
+from bench.hosts import BENCHES, Bench
+from bench.plan import me
+from bench.strike import Striker
+from chaosgpu.agent.shim.library import Library
+from chaosgpu.selfdrill import plan
+from chaosgpu.selfdrill.host import BOUND_S
+from chaosgpu.selfdrill.points import TIMER, Outcome, Point
+from crash.jobs import Job
+from crash.unit_victims import SLOW_BOUND_S, is_slow, victims
+from crash.world import UNIT_FAULTS
+
+HOSTS = 2
+PHASES = ("apply", "undo alone", "boot", TIMER)
+ROLES = ("agent", "due-revert")
+POINTS = 9
+
+type Struck = list[tuple[Point, Outcome]]
+
+
+@pytest.fixture(scope="module")
+def strikers(machine: None, shim: Library) -> Iterator["SimpleQueue[Striker]"]:  # noqa: ARG001 (it says that the machine can)
+    """Give hosts of their own, with the harness on each; whoever takes one puts it back."""
+    bench = Bench(BENCHES / f"strike-{me().pid}-{threading.get_native_id()}")
+    bench.up(HOSTS)
+    free: SimpleQueue[Striker] = SimpleQueue()
+    try:
+        for host in bench.hosts:
+            free.put(Striker.install(host, shim))
+        yield free
+    finally:
+        bench.down()
+
+
+def _strike(
+    strikers: "SimpleQueue[Striker]", fault: str, phases: tuple[str, ...], roles: tuple[str, ...], count: int
+) -> Struck:
+    """Trace the phases, draw points with a fixed seed, strike them; end at the first with residue."""
+    striker = strikers.get()
+    try:
+        segments = striker.trace(fault, phases, roles)
+        found = [point for segment in segments for point in segment.points(fault)]
+        chosen = {point.name: point for point in plan.spread(found, count, seed=3)}
+        jobs = [Job(name, point) for name, point in chosen.items()]
+        return [(chosen[name], outcome) for name, _, outcome in striker.strike(fault, jobs, segments)]
+    finally:
+        strikers.put(striker)
+
+
+@pytest.fixture(scope="module")
+def struck(strikers: "SimpleQueue[Striker]") -> dict[str, Struck]:
+    """Strike the sample of every fault, as many at a time as there are hosts."""
+    with ThreadPoolExecutor(HOSTS) as pool:
+        found = pool.map(lambda fault: _strike(strikers, fault, PHASES, ROLES, POINTS), UNIT_FAULTS)
+        return dict(zip(UNIT_FAULTS, found, strict=True))
+
+
+def test_each_fault_of_a_unit_has_a_unit_to_break() -> None:
+    assert set(victims("")) == set(UNIT_FAULTS)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("fault", UNIT_FAULTS)
+def test_a_kill_at_any_sampled_call_leaves_nothing_of_a_fault_on_a_unit(fault: str, struck: dict[str, Struck]) -> None:
+    outcomes = struck[fault]
+    assert [(point.key, outcome.residue) for point, outcome in outcomes if outcome.residue] == []
+    assert len(outcomes) == POINTS
+    assert [point.key for point, outcome in outcomes if not outcome.hit] == []
+    assert max(outcome.late_s for _, outcome in outcomes) <= (SLOW_BOUND_S if is_slow(fault) else BOUND_S)
+    assert {point.phase for point, _ in outcomes} == set(PHASES)
+
+
+@pytest.mark.timeout(1800)
+def test_many_of_these_kills_came_while_the_fault_was_in_force(struck: dict[str, Struck]) -> None:
+    assert sum(outcome.in_force for outcomes in struck.values() for _, outcome in outcomes) >= 10
+
+
+@pytest.mark.timeout(900)
+def test_a_systemctl_that_is_killed_under_an_undo_leaves_no_unit_down_and_no_lease_stuck(
+    strikers: "SimpleQueue[Striker]",
+) -> None:
+    roles = tuple(f"agent.{number}" for number in range(1, 12))
+    outcomes = _strike(strikers, "unit.stop", ("undo",), roles, 14)
+    assert [(point.key, outcome.residue) for point, outcome in outcomes if outcome.residue] == []
+    assert [point.key for point, outcome in outcomes if not outcome.hit] == []
+    assert len({point.role for point, _ in outcomes}) >= 6
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("order", "leaves"), [("fault-first", True), ("record-first", False)])
+def test_only_the_order_fault_then_record_then_timer_leaves_a_unit_down(
+    order: str, leaves: bool, strikers: "SimpleQueue[Striker]"
+) -> None:
+    striker = strikers.get()
+    found = striker.control(order)
+    strikers.put(striker)
+    assert len(found) >= 7
+    assert [call for call, hit, _ in found if not hit] == []
+    assert any(left for _, _, left in found) == leaves, found

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A unit and what lies about it, seen behind the agent's back: from systemd, the kernel's files and the folders."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TRANSIENT = Path("/run/systemd/transient")
+_CGROUPS = Path("/sys/fs/cgroup")
+_PROPERTIES = (
+    "ActiveState", "SubState", "Result", "FreezerState", "DevicePolicy", "DeviceAllow", "DropInPaths", "Environment",
+    "NeedDaemonReload", "UnitFileState", "Job",
+)  # fmt: skip
+_FOLDERS = ("/run/systemd/system", "/etc/systemd/system", "/run/systemd/system.control", "/etc/systemd/system.control")
+# What systemd gives each start anew.
+_VOLATILE = ("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
+_ASKING = ("systemctl", "systemd-run", "journalctl")
+_WITHIN_S = 20.0
+_OPENS_WITHIN_S = 2.0
+_SETTLES_S = 0.05
+
+
+def ask(*words: str) -> str:
+    """Ask systemd, and return what it said."""
+    done = subprocess.run(
+        ["systemctl", "--no-pager", *words], capture_output=True, text=True, timeout=_WITHIN_S, check=False
+    )
+    return done.stdout
+
+
+def look(unit: str, told: Path, *, exact: bool, opens: bool) -> dict[str, Any]:
+    """Return all of the unit that a fault could have changed."""
+    names = (*_PROPERTIES, "MainPID", "ControlGroup")
+    shown = dict(line.partition("=")[::2] for line in ask("show", f"--property={','.join(names)}", unit).splitlines())
+    group, main = _CGROUPS / shown.pop("ControlGroup", "").lstrip("/"), shown.pop("MainPID", "0")
+    there = group != _CGROUPS and group.exists()
+    pids = _text(group / "cgroup.procs").split() if there else []
+    frozen = _text(group / "cgroup.freeze").strip() if there else "gone"
+    seen: dict[str, Any] = {
+        **shown,
+        "cgroup.freeze": frozen,
+        "processes": len(pids),
+        "environment": _environment(main),
+        "command": _text(Path(f"/proc/{main}/cmdline")),
+        "preloaded": any("chaosgpu" in _text(Path(f"/proc/{pid}/maps")) for pid in pids),
+        "files": sorted(_files()),
+        "told": _text(told).strip(),
+    }
+    if exact:
+        seen["main process"] = main
+    if opens:
+        seen["opens"] = _opens(group) if frozen == "0" else "not known"
+    return seen
+
+
+def left_of_ours() -> Iterator[str]:
+    """Name every unit of ours that systemd has, every transient file of one, and whoever still asks systemd."""
+    for row in ask("list-units", "--all", "--plain", "--no-legend", "chaosgpu-*").splitlines():
+        yield f"unit {' '.join(row.split()[:4])}"
+    for path in sorted(TRANSIENT.glob("chaosgpu-*")):
+        yield f"unit file {path}"
+    for row in ask("list-jobs", "--plain", "--no-legend").splitlines():
+        yield f"job {row.strip()}"
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _text(folder / "comm").strip() in _ASKING:
+            yield f"process {folder.name}: {_text(folder / 'cmdline')}".replace("\0", " ")
+
+
+def settled(unit: str, told: Path, *, exact: bool, opens: bool) -> dict[str, Any]:
+    """Return a look that another a moment later confirms: a program is loaded, its first word told."""
+    last: dict[str, Any] = {}
+    while last != (last := look(unit, told, exact=exact, opens=opens)):
+        time.sleep(_SETTLES_S)
+    return last
+
+
+def _environment(pid: str) -> list[str]:
+    words = _text(Path(f"/proc/{pid}/environ")).split("\0")
+    return sorted(word for word in words if word and word.partition("=")[0] not in _VOLATILE)
+
+
+def _files() -> Iterator[str]:
+    for folder in _FOLDERS:
+        for where, folders, files in os.walk(folder):
+            ours = (name for name in (*folders, *files) if "chaosgpu" in name or name == "struck.service.d")
+            yield from (f"{where}/{name}" for name in ours)
+    yield from (str(path) for path in Path("/run").glob("chaosgpu-*"))
+
+
+def _opens(group: Path) -> bool:
+    """Tell whether a process in the unit's group can open the GPU's node."""
+    script = f"echo $$ > {group}/cgroup.procs && exec head -c1 /dev/nvidia0"
+    try:
+        done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=_OPENS_WITHIN_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

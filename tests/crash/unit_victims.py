@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unit that each fault breaks on a test host: as small as the fault's own proof allows.
+
+The five plain faults hit a `sleep`. A KV cache is a shell that tells its blocks in its log, as a server does, and CUDA
+errors hit one Python process that allocates on the simulated GPU: real servers are in `tests/bench`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaosgpu.agent.values import JsonObject, JsonValue
+from chaosgpu.selfdrill.host import BOUND_S, Times
+
+UNIT = "struck.service"
+PROGRAM = Path("/opt/struck")
+TOLD = Path("/run/struck-told")  # what the program says of itself, for the look behind the agent's back
+SHIM = Path("/usr/lib/chaosgpu-cuda-errors.so")
+_BACK_WITHIN_S = 10.0
+_BLOCKS = f'#!/bin/sh\necho "$KV_SHARE" > {TOLD}\necho "# GPU blocks: $KV_SHARE"\nexec sleep infinity\n'
+_CUDA = f"""\
+#!/usr/bin/python3 -S
+import ctypes, time
+cuda = ctypes.CDLL("libcuda.so.1")
+context, at = ctypes.c_void_p(), ctypes.c_uint64()
+assert not cuda.cuInit(0) and not cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+assert not cuda.cuCtxSetCurrent(context)
+while True:
+    code = cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(4096))
+    with open("{TOLD}", "w") as file:
+        file.write(str(code))
+    code or cuda.cuMemFree_v2(at)
+    time.sleep(0.05)
+"""
+# On a busy machine an apply takes seconds here: it asks systemd a dozen times.
+_FAST = Times(apply_s=8.0, outlasts_s=20.0, then_s=6.0)
+SLOW_BOUND_S = BOUND_S + _BACK_WITHIN_S  # a service that has to start anew may take as long as it was told
+_SLOW = Times(apply_s=12.0, outlasts_s=30.0, then_s=6.0, bound_s=SLOW_BOUND_S)
+
+
+@dataclass(frozen=True)
+class Victim:
+    """What the unit runs, what the fault is told, and what may not change: an exact undo keeps the same process."""
+
+    params: JsonObject = field(default_factory=dict)
+    program: str = ""
+    environment: str = ""
+    exact: bool = False
+    opens: bool = False  # whether it is looked at what the unit's processes may open
+    times: Times = _SLOW
+
+    def service(self) -> str:
+        """Return the unit's file; it may be started as often as one likes."""
+        start = PROGRAM if self.program else "/bin/sleep infinity"
+        lines = ["[Unit]", "StartLimitIntervalSec=0", "[Service]", f"ExecStart={start}", self.environment]
+        return "\n".join((*lines, "[Install]", "WantedBy=multi-user.target", ""))
+
+
+def _back(**params: JsonValue) -> JsonObject:
+    return {"unit": UNIT, "back_within_s": _BACK_WITHIN_S, **params}
+
+
+def is_slow(fault: str) -> bool:
+    """Tell whether its undo has to wait for a service."""
+    found = victims("").get(fault)
+    return found is not None and found.times.bound_s > BOUND_S
+
+
+def victims(shim_sha256: str) -> dict[str, Victim]:
+    """Return one for each fault of a unit."""
+    shrink = _back(
+        blocks={"log": True, "pattern": r"^# GPU blocks: (\d+)$"}, environment={"name": "KV_SHARE", "value": "4000"}
+    )
+    errors = _back(
+        code=700, calls=["alloc"], settle_s=0, traffic_within_s=5, library={"path": str(SHIM), "sha256": shim_sha256}
+    )
+    return {
+        "unit.stop": Victim(_back()),
+        "unit.kill": Victim(_back()),
+        "unit.freeze": Victim({"unit": UNIT}, exact=True, times=_FAST),
+        "unit.gpu.deny": Victim(_back(), exact=True, opens=True, times=_FAST),
+        "unit.gpu.hide": Victim(_back()),
+        "unit.kv_cache.shrink": Victim(shrink, _BLOCKS, "Environment=KV_SHARE=9000"),
+        "unit.cuda.errors": Victim(errors, _CUDA),
+    }
