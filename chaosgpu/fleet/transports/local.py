@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from chaosgpu.errors import Unreachable
+from chaosgpu.errors import NotReached, Unreachable
 from chaosgpu.fleet.redaction import redact_text
+from chaosgpu.fleet.targets import LOCAL
 from chaosgpu.fleet.transports import Reply
 
 __all__ = ["LocalTransport"]
@@ -46,7 +47,15 @@ class LocalTransport:
         return self._command
 
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
-        """Run the verb; at the deadline, and when we are interrupted, its whole process group is killed."""
+        """Run the verb; at the deadline, and when we are interrupted, its whole process group is killed.
+
+        Another name than this host's is never taken for this host: what a record or a person meant is elsewhere.
+        """
+        if host != LOCAL:
+            raise NotReached(
+                f"{host} is not this host, and without an inventory only {LOCAL} is known, so nothing was asked. "
+                "Name the inventory: chaosgpu_inventory in the experiment's configuration, --inventory for a command."
+            )
         try:
             child = self._start([*self._command, verb])
         except OSError as error:

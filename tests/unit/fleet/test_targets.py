@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chaosgpu.errors import BadArgument
+from chaosgpu.errors import BadArgument, NotReached
+from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.inventory import AGENT, Inventory, named_inventory
 from chaosgpu.fleet.targets import LOCAL, chosen, known_hosts, one_host
 from unit.fleet.conftest import Named
@@ -92,3 +93,10 @@ def test_a_configuration_names_the_inventory_by_its_whole_path(tmp_path: Path, m
 def test_a_wrong_value_is_told(configuration: dict[str, object], sentence: str) -> None:
     with pytest.raises(BadArgument, match=sentence):
         named_inventory(configuration)
+
+
+def test_without_an_inventory_another_name_is_never_taken_for_this_host() -> None:
+    found = ask_everywhere(["gpu03"], "list", {}, 5)["gpu03"]
+    assert isinstance(found, NotReached)
+    assert "gpu03 is not this host" in str(found)
+    assert "--inventory" in str(found)
