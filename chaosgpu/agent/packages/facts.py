@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host's packages are at one moment: all of dpkg's record, apt's marks, the module that runs."""
+
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, Optional, Tuple
+
+from chaosgpu.agent.packages.marks import read_auto
+from chaosgpu.agent.packages.module import loaded
+from chaosgpu.agent.packages.status import Package, broken, interrupted, read_packages
+from chaosgpu.agent.packages.tools import Tools
+
+__all__ = ["Facts", "look"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One look; `unfinished` says what dpkg has left half-done."""
+
+    packages: Dict[str, Package]
+    auto: FrozenSet[str]
+    unfinished: Tuple[str, ...]
+    module: Optional[str]
+
+    def there(self, name: str) -> Optional[Package]:
+        """Return a package that is on the host, None for one that is not or has only left its configuration."""
+        found = self.packages.get(name)
+        return found if found is not None and found.there else None
+
+    def held(self) -> FrozenSet[str]:
+        """Return the packages that are on hold."""
+        return frozenset(name for name, one in self.packages.items() if one.want == "hold")
+
+
+def look(tools: Tools) -> Facts:
+    """Read them; nothing is changed."""
+    packages = read_packages(tools)
+    unfinished = [*broken(packages), *(f"{tools.admin}/updates/{name}" for name in interrupted(tools))]
+    return Facts(packages, read_auto(tools), tuple(unfinished), loaded(tools))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel module that runs, which is not what a package says: read from the kernel and from the files on disk."""
+
+import re
+from pathlib import Path
+from typing import Dict, Optional
+
+from chaosgpu.agent.errors import Unanswered
+from chaosgpu.agent.packages.tools import Tools
+
+__all__ = ["built", "loaded"]
+
+_PROC = "/proc/driver/nvidia/version"
+_SYS = "/sys/module/nvidia/version"
+_WITHIN_S = 10.0
+_VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
+
+
+def loaded(tools: Tools) -> Optional[str]:
+    """Return the version of the module that is loaded; None where none is."""
+    for name in (_PROC, _SYS):
+        try:
+            first = tools.path(name).read_text(encoding="utf-8", errors="replace").splitlines()[:1]
+        except OSError:
+            continue
+        match = _VERSION.search(first[0]) if first else None
+        if match:
+            return match[1]
+    return None
+
+
+def built(tools: Tools) -> Dict[str, str]:
+    """Return each module file of NVIDIA's that is built on the host, DKMS's and its like, and what it is made of.
+
+    That is the digest of its sources, where it tells one: a signature differs with each build. Else the file's own.
+    """
+    from chaosgpu.agent.packages.files import digest  # noqa: PLC0415 (it is only needed here)
+
+    base = tools.path("/lib/modules")
+    if not base.is_dir():
+        return {}
+    found = (path for kernel in sorted(base.iterdir()) for path in sorted(kernel.glob("updates/**/nvidia*.ko*")))
+    return {f"/{path.relative_to(tools.root)}": _sources(tools, path) or digest(path) for path in found}
+
+
+def _sources(tools: Tools, path: Path) -> str:
+    try:
+        said = tools.run(("modinfo", "-F", "srcversion", str(path)), _WITHIN_S)
+    except Unanswered:
+        return ""
+    return f"srcversion {said.out.strip()}" if said.well and said.out.strip() else ""

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host's packages before a change, whole in one folder: both sides' package files, marks, files of /etc, fingerprint.
+
+snapshot      what follows, written last, once, under a checksum
+before/ after/  the package files of both sides     etc/  files of /etc by their digest
+changed       how the files of /etc stood right after the change: whoever edits them later is told apart from it
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, Optional, Tuple
+
+from chaosgpu.agent import values
+from chaosgpu.agent.errors import Refused, StoreFailed
+from chaosgpu.agent.packages.facts import Facts
+from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed
+from chaosgpu.agent.packages.fingerprint import fingerprint
+from chaosgpu.agent.packages.plan import Change, Plan
+from chaosgpu.agent.packages.saved import keep
+from chaosgpu.agent.packages.stage import Staged, refuse_full, same_build, stage
+from chaosgpu.agent.packages.tools import Tools
+from chaosgpu.agent.store import Damaged, read_document, sync_folder, write_document
+from chaosgpu.agent.values import JsonMapping, JsonObject
+
+__all__ = ["Snapshot", "changed_files", "drop", "load", "note_changed_files", "take"]
+
+_NAME, _CHANGED = "snapshot", "changed"
+_FORM = 1
+_LARGEST_BYTES = 3 << 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a way back needs. `files` maps a side and a package to its file."""
+
+    folder: Path
+    machine: str
+    changes: Tuple[Change, ...]
+    before: Dict[str, Staged]
+    after: Dict[str, Staged]
+    fingerprint: JsonObject
+    kept: JsonObject
+    module: Optional[str]
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """The packages that the change is about."""
+        return tuple(change.name for change in self.changes)
+
+    @property
+    def conffiles(self) -> Tuple[str, ...]:
+        """Their configuration files, as they were listed."""
+        return tuple(sorted({key.split(" ", 1)[1] for key in values.mapping(self.fingerprint, "conffiles")}))
+
+    def file(self, side: str, staged: Staged) -> str:
+        """Return the path of a package file that is still what was kept; StoreFailed where it is not."""
+        path = self.folder / side / staged.file
+        if not path.is_file() or content_digest(path) != staged.sha256:
+            raise StoreFailed(
+                f"{path} is not what was kept there (SHA-256 {staged.sha256}), so it is not installed. Bring that file "
+                "back from another host's cache or a mirror, then undo again."
+            )
+        return str(path)
+
+
+def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
+    """Keep everything that the change and the way back need; nothing of the host is changed.
+
+    Refused where the host is not in a state that package files can bring back.
+    """
+    if facts.unfinished:
+        raise Refused(
+            f"dpkg has left work half-done on this host ({', '.join(facts.unfinished[:5])}): `dpkg --configure -a`, or "
+            "`apt-get -f install`, first; nothing was changed."
+        )
+    before = {change.name: change.before for change in found.changes if change.before is not None}
+    after = {change.name: change.after for change in found.changes if change.after is not None}
+    edited = changed_by_somebody(tools, sorted(before))
+    if edited:
+        raise Refused(
+            f"{', '.join(edited[:5])} is not as its package has it, and no package file would bring that back: "
+            "reinstall the package first; nothing was changed."
+        )
+    drop(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    refuse_full(folder, len(found.changes))
+    native = tools.run(tools.dpkg("--print-architecture"), 10.0).out.strip()
+    old = stage(tools, folder / "before", before, native)
+    new = stage(tools, folder / "after", after, native)
+    files = {name: folder / "before" / one.file for name, one in old.items()}
+    other = [name for name, path in files.items() if not same_build(tools, path, facts.packages[name])]
+    if other:
+        raise Refused(
+            f"The package file of {', '.join(sorted(other))} that can be had is another build than the one that is "
+            "installed, though its version is the same; nothing was changed."
+        )
+    listed = [path for name in before for path, _ in facts.packages[name].conffiles]
+    kept = keep(tools, folder / "etc", managed(tools, listed))
+    stands = fingerprint(tools, facts, [change.name for change in found.changes], listed)
+    body: JsonObject = {
+        "form": _FORM,
+        "machine": _machine(tools),
+        "changes": [asdict(change) for change in found.changes],
+        "before": {name: asdict(one) for name, one in old.items()},
+        "after": {name: asdict(one) for name, one in new.items()},
+        "fingerprint": stands,
+        "kept": kept,
+        "module": facts.module,
+    }
+    if len(str(body)) > _LARGEST_BYTES:
+        raise Refused("The packages have too many files for one snapshot; nothing was changed.")
+    write_document(str(folder), _NAME, body)
+    sync_folder(str(folder.parent))
+    return load(tools, folder)
+
+
+def load(tools: Tools, folder: Path) -> Snapshot:
+    """Read a snapshot back; Damaged where one byte of it is not as written, or it is another host's."""
+    body = read_document(str(folder), _NAME)
+    if body is None or body.get("form") != _FORM:
+        raise Damaged(f"There is no snapshot of packages in {folder}, so nobody knows how they were.")
+    if body.get("machine") != _machine(tools):
+        raise Damaged(f"The snapshot in {folder} was taken on another host, and is not put on this one.")
+    rows = body.get("changes")
+    changes = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    module = values.optional_text(body, "module")
+    return Snapshot(
+        folder,
+        values.text(body, "machine"),
+        tuple(_change(row) for row in changes),
+        _staged(body, "before"),
+        _staged(body, "after"),
+        values.mapping(body, "fingerprint"),
+        values.mapping(body, "kept"),
+        module,
+    )
+
+
+def note_changed_files(tools: Tools, snapshot: Snapshot) -> None:
+    """Write down how the files of /etc stand right after the change."""
+    write_document(str(snapshot.folder), _CHANGED, {**managed(tools, snapshot.conffiles)})
+
+
+def changed_files(snapshot: Snapshot) -> Optional[JsonObject]:
+    """Return how they stood; None where the change was broken off before that was known."""
+    return read_document(str(snapshot.folder), _CHANGED)
+
+
+def drop(folder: Path) -> None:
+    """Remove a snapshot that nobody needs any more."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _machine(tools: Tools) -> str:
+    try:
+        return tools.path("/etc/machine-id").read_text(encoding="ascii").strip() or "none"
+    except OSError:
+        return "none"
+
+
+def _change(row: JsonMapping) -> Change:
+    return Change(
+        values.text(row, "name"),
+        values.optional_text(row, "before"),
+        values.optional_text(row, "after"),
+        values.text(row, "kind"),
+    )
+
+
+def _staged(body: JsonMapping, side: str) -> Dict[str, Staged]:
+    found = {}
+    for name in values.mapping(body, side):
+        row = values.mapping(values.mapping(body, side), name)
+        found[name] = Staged(*(values.text(row, key) for key in ("name", "version", "file", "sha256")))
+    return found
