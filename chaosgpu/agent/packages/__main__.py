@@ -56,7 +56,7 @@ def _restore(request: JsonMapping, tools: Tools) -> JsonObject:
 
 def _judge(request: JsonMapping, tools: Tools) -> JsonObject:
     found = judge(tools, load(tools, _folder(request)))
-    left = [*found.left_alone]
+    left: List[JsonValue] = [*found.left_alone]
     return {"as_before": found.as_before, **found.values, "left_alone": left, "by_hand": found.by_hand}
 
 

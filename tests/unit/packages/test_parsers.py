@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """dpkg's and apt's own records, read as they are written, and compared in one normal form."""
 
+from typing import TYPE_CHECKING
+
 from chaosgpu.agent.packages.fingerprint import differences
 from chaosgpu.agent.packages.marks import parse_auto
 from chaosgpu.agent.packages.plan import parse_simulation
 from chaosgpu.agent.packages.policy import pins
 from chaosgpu.agent.packages.status import broken, parse_status
+
+if TYPE_CHECKING:
+    from chaosgpu.agent.values import JsonObject
 
 STATUS = """\
 Package: nvidia-utils
@@ -90,8 +95,12 @@ def test_pins_name_the_packages_their_source_and_the_rest_of_the_driver() -> Non
 
 
 def test_each_difference_is_a_sentence_and_equal_ones_have_none() -> None:
-    one = {"packages": {"a": "1 hold ok installed"}, "auto": {}, "managed": {"/etc/apt/preferences": "file x"}}
-    other = {"packages": {"a": "2 install ok installed"}, "auto": {"a": "auto"}, "managed": {}}
+    one: JsonObject = {
+        "packages": {"a": "1 hold ok installed"},
+        "auto": {},
+        "managed": {"/etc/apt/preferences": "file x"},
+    }
+    other: JsonObject = {"packages": {"a": "2 install ok installed"}, "auto": {"a": "auto"}, "managed": {}}
     assert differences(one, one) == []
     assert differences(one, other) == [
         "packages: a was 1 hold ok installed and is 2 install ok installed",
