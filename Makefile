@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts mutation clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages mutation clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
@@ -59,6 +59,10 @@ figures-safety:
 figures-hosts:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/latency.py && $(bin)/python benchmarks/losses.py && $(bin)/python benchmarks/soak.py
+
+figures-packages:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/packages.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
 mutation:
 	@scripts/install.sh lab,dev

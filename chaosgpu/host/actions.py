@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an experiment may do to a host's units. docs/faults.md has what each changes, refuses and how well it is undone.
+"""What an experiment may do to a host's units and packages.
+
+docs/faults.md has what each changes, refuses and how well it is undone.
 
 Every action puts one fault in, sees it verified on the host, and returns {"host", "lease", "fault", "observed",
 "expires_in_s"}. It is undone by the rollback chaosgpu.lease.actions.undo_all, by chaosgpu.lease.actions.undo with its
@@ -18,13 +20,14 @@ from typing import Any
 
 from chaosgpu.fleet.arguments import flag, number, one_of, only_one, whole
 from chaosgpu.fleet.values import JsonObject
-from chaosgpu.host.arguments import back_within, cuda_code, listed, put_in, unit_name
+from chaosgpu.host.arguments import back_within, cuda_code, listed, package_names, put_in, unit_name, versions
 
 __all__ = [
     "deny_gpu_to_unit",
     "freeze_unit",
     "hide_gpu_from_unit",
     "inject_cuda_errors",
+    "install_packages",
     "kill_unit",
     "shrink_kv_cache",
     "stop_unit",
@@ -184,3 +187,26 @@ def inject_cuda_errors(  # noqa: PLR0917 (experiments name their arguments)
     if library is not None:
         params["library"] = {**library}
     return put_in("unit.cuda.errors", params, duration_s, hosts, timeout_s)
+
+
+def install_packages(  # noqa: PLR0917 (experiments name their arguments)
+    packages: dict[str, str],
+    duration_s: float,
+    may_remove: list[str] | None = None,
+    back_within_s: float = 900,
+    hosts: str = "localhost",
+    timeout_s: float = 1800.0,
+) -> JsonObject:
+    """Bring packages of Debian or Ubuntu to other versions, such as a driver that is upgraded under its services.
+
+    {"name": "the driver is upgraded", "type": "action", "provider": {"type": "python",
+     "module": "chaosgpu.host.actions", "func": "install_packages",
+     "arguments": {"packages": {"nvidia-open": "580.95.05-1"}, "duration_s": 600}}}
+
+    packages: each with its whole version; what has to move along is chosen by apt and told in `observed`. may_remove:
+    packages that may go for it, none else. back_within_s: 10 to 7200, how long each way may take, DKMS included.
+    The package files of both sides are kept on the host first, so that it goes back without a network.
+    """
+    params: JsonObject = {"packages": versions(packages), "may_remove": package_names(may_remove)}
+    params["back_within_s"] = number("back_within_s", back_within_s, least=10, most=7200)
+    return put_in("package.install", params, duration_s, hosts, timeout_s)

@@ -18,7 +18,7 @@ _HEAD = """\
 
 Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
 back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`) and in
-`chaosgpu.host.actions` (`unit.*`).
+`chaosgpu.host.actions` (`unit.*`, `package.*`).
 
 **Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
 are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:
@@ -29,7 +29,7 @@ was in it is lost). **Rights**: NVIDIA's driver lets only root change settings, 
 |---|---|---|---|---|---|---|
 """
 
-_DEADLINES = {"fast": "within 5 s", "slow": "when the service is back"}
+_DEADLINES = {"fast": "within 5 s", "slow": "within the bound that it is given"}
 
 _TAIL = """\
 ## What all faults of GPUs do
@@ -106,6 +106,11 @@ into the unit by a drop-in; it stands before `libcuda.so.1` for programs that li
 - `code`: 2 out of memory, 46 device unavailable, 214 uncorrectable ECC, 700 illegal address, 702 launch timeout, 719
   launch failed, 999 unknown. After 214, 700, 702 and 719 every call of these `calls` fails in that process, as with a
   real driver; with ours that ends with the toggle.
+
+## Packages
+
+How a change of packages is planned, kept and put back, from any state of dpkg and without a network:
+[packages.md](packages.md).
 
 ## Memory levels
 

@@ -9,6 +9,7 @@ from chaosgpu.agent.faults.compute_mode import ComputeMode
 from chaosgpu.agent.faults.contract import Fault
 from chaosgpu.agent.faults.memory_fill import MemoryFill
 from chaosgpu.agent.faults.memory_leak import MemoryLeak
+from chaosgpu.agent.faults.package_install import PackageInstall
 from chaosgpu.agent.faults.persistence_off import PersistenceOff
 from chaosgpu.agent.faults.power_cap import PowerCap
 from chaosgpu.agent.faults.process_kill import ProcessKill
@@ -41,6 +42,7 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     UnitGpuHide(),
     UnitKvCacheShrink(),
     UnitCudaErrors(),
+    PackageInstall(),
 )
 
 REGISTRY: Dict[str, Fault[Any]] = {fault.name: fault for fault in _FAULTS}

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Sequence
 from chaosgpu.agent.packages.status import Package
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["MANAGED", "absent", "changed_by_somebody", "content_digest", "digest", "managed", "owned"]
+__all__ = ["LEAVINGS", "MANAGED", "absent", "changed_by_somebody", "content_digest", "digest", "managed", "owned"]
 
 # What decides which driver is installed, loaded and found. Each file is kept whole in a snapshot.
 MANAGED = (
@@ -19,6 +19,8 @@ MANAGED = (
     "etc/nvidia/*", "etc/nvidia-container-runtime/*", "etc/udev/rules.d/*nvidia*", "etc/alternatives/*nvidia*",
     "etc/alternatives/*glx*", "etc/alternatives/*cuda*",
 )  # fmt: skip
+# What dpkg leaves beside a configuration file that somebody has edited.
+LEAVINGS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".dpkg-tmp")
 absent = "absent"
 _BLOCK = 1 << 20
 _VERIFY_S = 120.0
@@ -58,11 +60,16 @@ def owned(tools: Tools, package: Package) -> List[str]:
 
 
 def managed(tools: Tools, extra: Iterable[str] = ()) -> Dict[str, str]:
-    """Return each managed file that is there with its digest, and each of `extra` whether or not it is there."""
+    """Return each managed file that is there with its digest, and each of `extra` whether or not it is there.
+
+    What dpkg has left beside one of `extra` counts, too.
+    """
     root = Path(tools.root)
     found = {f"/{path.relative_to(root)}" for pattern in MANAGED for path in root.glob(pattern)}
     kept = sorted(name for name in found if not tools.path(name).is_dir() or tools.path(name).is_symlink())
-    return {name: digest(tools.path(name)) for name in sorted({*kept, *extra})}
+    listed = {name for one in extra for name in (one, *(f"{one}{end}" for end in LEAVINGS))}
+    seen = {name: digest(tools.path(name)) for name in sorted({*kept, *listed})}
+    return {name: said for name, said in seen.items() if said != absent or not name.endswith(LEAVINGS)}
 
 
 def changed_by_somebody(tools: Tools, names: Sequence[str]) -> List[str]:

@@ -6,7 +6,7 @@ from typing import Dict, List, Set, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.packages.facts import Facts, look
-from chaosgpu.agent.packages.files import absent, managed
+from chaosgpu.agent.packages.files import LEAVINGS, absent, managed
 from chaosgpu.agent.packages.fingerprint import differences, digest_of, fingerprint
 from chaosgpu.agent.packages.snapshot import Snapshot, changed_files
 from chaosgpu.agent.packages.tools import Tools
@@ -54,8 +54,8 @@ def foreign_files(tools: Tools, snapshot: Snapshot, facts: Facts) -> Dict[str, s
     found = {}
     for name in sorted({*stood, *now}):
         before, is_now = stood.get(name, absent), now.get(name, absent)
-        if before == is_now:
-            continue
+        if before == is_now or name.endswith(LEAVINGS):
+            continue  # what dpkg leaves beside a configuration file is nobody's edit
         if name in theirs:
             found[name] = f"{name} belongs to a package that somebody changed meanwhile, so it was left alone"
         elif after is None and name not in stood:

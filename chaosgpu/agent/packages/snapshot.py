@@ -23,7 +23,7 @@ from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.store import Damaged, read_document, sync_folder, write_document
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["Snapshot", "changed_files", "drop", "load", "note_changed_files", "take"]
+__all__ = ["Snapshot", "changed_files", "drop", "forget_others", "load", "note_changed_files", "shed", "take"]
 
 _NAME, _CHANGED = "snapshot", "changed"
 _FORM = 1
@@ -151,6 +151,20 @@ def drop(folder: Path) -> None:
     """Remove a snapshot that nobody needs any more."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def shed(snapshot: Snapshot) -> None:
+    """Remove the package files of a snapshot that has been reached: telling so again needs the rest of it only."""
+    for side in ("before", "after"):
+        drop(snapshot.folder / side)
+
+
+def forget_others(folder: Path) -> None:
+    """Remove the snapshots beside this one; whoever calls it holds the claim on dpkg, so nobody needs them."""
+    if folder.parent.is_dir():
+        for other in folder.parent.iterdir():
+            if other != folder:
+                drop(other)
 
 
 def _machine(tools: Tools) -> str:

@@ -6,6 +6,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import AgentError, DriverFailed, Refused
 from chaosgpu.agent.faults.contract import Driver
+from chaosgpu.agent.faults.package_install import PROGRAMS
 from chaosgpu.agent.host import AnyFault, Host
 from chaosgpu.agent.shim.library import COMPILERS
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
@@ -45,6 +46,8 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
         reasons.append(why)
     if fault.name.startswith("unit."):
         reasons += _no_units(fault.name, host)
+    if fault.name.startswith("package."):
+        reasons += _no_packages(host)
     if fault.privilege == "root" and os.geteuid() != 0:
         reasons.append("it needs root, and this agent runs as another user")
     detail = (
@@ -91,6 +94,14 @@ def _no_units(name: str, host: Host) -> List[str]:
     if name in _UNIFIED and not os.path.exists(UNIFIED):  # noqa: PTH110 (pathlib costs 9 ms at start)
         return ["this host does not have the unified hierarchy (cgroup v2), without which systemd cannot do it"]
     return []
+
+
+def _no_packages(host: Host) -> List[str]:
+    """Return what keeps this host from having its packages changed and put back."""
+    if host.home.limited:
+        return [f"under CHAOSGPU_AGENT_HOME={host.home.path} no package of the host is touched"]
+    missing = [path for path in PROGRAMS if not os.access(path, os.X_OK)]
+    return [f"{path} is not here: packages are changed on Debian and Ubuntu only" for path in missing]
 
 
 def _missing(name: str, uuid: str, driver: Driver) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import cuda_units, unit_cases
+from bench import cuda_units, packages, unit_cases
 from chaosgpu.agent.errors import Unverified
 from chaosgpu.agent.faults.contract import Held
 from chaosgpu.agent.faults.registry import REGISTRY
@@ -26,9 +26,9 @@ def _settled(rig: Rig) -> list[dict[str, Any]]:
 
 
 def test_every_fault_in_the_registry_has_a_case() -> None:
-    """Faults of units have theirs on test hosts: a unit needs a systemd."""
+    """Faults of units and packages have theirs on test hosts: they need a systemd, and an apt to break."""
     on_hosts = [case.fault for case in unit_cases.CASES]
-    assert [*(case.fault for case in CASES), *on_hosts, *cuda_units.FAULTS] == list(REGISTRY)
+    assert [*(case.fault for case in CASES), *on_hosts, *cuda_units.FAULTS, *packages.FAULTS] == list(REGISTRY)
 
 
 # A fault on processes does not depend on the product: one product is enough for these two.

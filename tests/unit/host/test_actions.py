@@ -32,6 +32,8 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("inject_cuda_errors", "unit.cuda.errors", {"code": 2, "calls": ["alloc"], "every": 3, "ready_url": _URL}),
     ("inject_cuda_errors", "unit.cuda.errors", {"code": 999, "library": {"path": "/x.so", "sha256": "0" * 64}}),
 ]
+# That of packages is in tests/unit/packages.
+ON_UNITS = [name for name in actions.__all__ if name != "install_packages"]
 # What each action must be given besides the unit.
 NEEDS: dict[str, dict[str, Any]] = {
     "shrink_kv_cache": {"arguments": ["--share=0.1"], "blocks": _LOG},
@@ -63,7 +65,7 @@ def test_a_bad_value_is_refused_before_the_guard_is_asked(name: str, arguments: 
         _action(name)(unit="triton.service", duration_s=60, **arguments)
 
 
-@pytest.mark.parametrize("name", actions.__all__)
+@pytest.mark.parametrize("name", ON_UNITS)
 @pytest.mark.parametrize("unit", ["triton", "*.service", "a.slice", "vllm@.service", "", None, 7])
 def test_only_the_whole_name_of_a_service_is_taken(name: str, unit: object) -> None:
     with pytest.raises(BadArgument, match="whole name of a service"):
@@ -99,7 +101,7 @@ def test_without_the_guard_no_action_goes_further() -> None:
 
 
 def test_every_fault_of_units_has_an_action() -> None:
-    assert {name for name, _, _ in GOOD} == set(actions.__all__)
+    assert {name for name, _, _ in GOOD} == set(ON_UNITS)
     assert {fault for _, fault, _ in GOOD} == {fault for fault in REGISTRY if fault.startswith("unit.")}
 
 
