@@ -190,7 +190,7 @@ def test_a_lock_that_somebody_holds_is_waited_for(driver: Host) -> None:
     refused = driver.run(["dpkg", "--configure", "-a"])
     assert "lock" in refused.stderr  # the control: it is held
     [line] = driver.agent("undo", {"lease": answer["lease"]}, timeout_s=APPLY_S)["leases"]
-    held.wait(20)
+    held.communicate(timeout=20)
     assert line["state"] == "clean", line
     assert seen(driver) == before
 
