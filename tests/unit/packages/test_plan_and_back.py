@@ -13,7 +13,7 @@ from chaosgpu.agent.packages.facts import look
 from chaosgpu.agent.packages.judge import judge
 from chaosgpu.agent.packages.plan import plan, refuse_harm
 from chaosgpu.agent.packages.restore import restore
-from chaosgpu.agent.packages.snapshot import Snapshot, take
+from chaosgpu.agent.packages.snapshot import Snapshot, note_changed_files, take
 from support.debs import FIRST, LATER, OLD
 from unit.packages.conftest import HOLDS, Root
 
@@ -131,27 +131,28 @@ def test_from_each_state_that_dpkg_leaves_it_goes_back(root: Root, tmp_path: Pat
 
 def test_what_somebody_brought_to_a_third_version_is_left_alone_and_named(root: Root, tmp_path: Path) -> None:
     snapshot = _snapshot(root, tmp_path / "kept")
-    put_in(root.tools, snapshot, 60)
-    theirs = root.repository / f"nvidia-fabricmanager_{FIRST}_amd64.deb"
-    assert root.dpkg("--force-downgrade", "-i", str(theirs)).returncode == 0
+    assert root.dpkg("-i", str(root.repository / f"nvidia-fabricmanager_{FIRST}_amd64.deb")).returncode == 0
     restore(root.tools, snapshot, 60)
     found = judge(root.tools, snapshot)
     assert found.as_before, found
     assert any(f"nvidia-fabricmanager is {FIRST}" in row for row in found.left_alone)
     assert root.versions()["nvidia-fabricmanager"] == FIRST
-    assert root.versions()["nvidia-open"] == OLD
 
 
 def test_a_configuration_that_somebody_edited_after_the_change_stays(root: Root, tmp_path: Path) -> None:
     snapshot = _snapshot(root, tmp_path / "kept")
-    put_in(root.tools, snapshot, 60)
-    edited = root.tools.path("/etc/modprobe.d/nvidia-graphics.conf")
+    ours, edited = (root.tools.path(f"/etc/{name}") for name in ("nvidia/persistenced.conf", "modprobe.d/site.conf"))
+    before = ours.read_text()
+    ours.write_text("changed by the change\n")
+    note_changed_files(root.tools, snapshot)
     edited.write_text("options nvidia mine\n")
     restore(root.tools, snapshot, 60)
     found = judge(root.tools, snapshot)
     assert found.as_before, found
-    assert "was edited by somebody after the change" in found.left_alone[0]
-    assert edited.read_text() == "options nvidia mine\n"
+    assert found.left_alone == (
+        "/etc/modprobe.d/site.conf was edited by somebody after the change, so it was left alone",
+    )
+    assert (ours.read_text(), edited.read_text()) == (before, "options nvidia mine\n")
 
 
 def test_a_file_of_the_driver_that_was_overwritten_meanwhile_comes_back(root: Root, tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_package_file_that_nobody_has_any_more_is_refused_before_anything_chan
 
 def test_a_kept_file_that_was_damaged_is_not_installed(root: Root, tmp_path: Path) -> None:
     snapshot = _snapshot(root, tmp_path / "kept")
-    put_in(root.tools, snapshot, 60)
+    assert root.dpkg("--force-depends", "-i", str(root.repository / f"nvidia-utils_{LATER}_amd64.deb")).returncode == 0
     kept = snapshot.folder / "before" / snapshot.before["nvidia-utils"].file
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")
     with pytest.raises(AgentError, match="is not what was kept there"):
@@ -225,9 +226,7 @@ def test_a_module_that_is_loaded_counts_and_not_the_package(root: Root, tmp_path
     line = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build\n"
     shown.write_text(line.format("570.172.08"))
     snapshot = _snapshot(root, tmp_path / "kept")
-    put_in(root.tools, snapshot, 60)
-    shown.write_text(line.format("580.95.05"))  # as after a reboot
-    restore(root.tools, snapshot, 60)
+    shown.write_text(line.format("580.95.05"))  # as after a reboot while it was changed
     found = judge(root.tools, snapshot)
     assert look(root.tools).module == "580.95.05"
     assert (found.as_before, found.values["reboot_needed"]) == (False, True)
