@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -79,6 +80,7 @@ def _walk(host: Host, debs: Path, waiting: list[int], until_s: float) -> None:
             packages.set_up(host, debs)
 
 
+@cache  # what is put on the hosts at the start counts, whatever becomes of the tree meanwhile
 def _digest() -> str:
     """Return a digest of what a walk depends on: the package engine and its fault."""
     agent = safety_runs.ROOT / "chaosgpu" / "agent"
