@@ -26,6 +26,7 @@ from bench import package_walks, packages  # noqa: E402 (in the tests' folder, w
 from bench.files import AGENT  # noqa: E402 (as above)
 from bench.hosts import BENCHES, Bench, Host  # noqa: E402 (as above)
 from bench.plan import me  # noqa: E402 (as above)
+from crash import depends  # noqa: E402 (as below)
 
 __all__ = ["figures"]
 
@@ -86,7 +87,7 @@ def _digest() -> str:
     agent = safety_runs.ROOT / "chaosgpu" / "agent"
     total = hashlib.sha256()
     for path in sorted([*(agent / "packages").glob("*.py"), agent / "faults" / "package_install.py"]):
-        total.update(path.read_bytes())
+        total.update(depends.said(path.read_text(encoding="utf-8")).encode())
     return total.hexdigest()[:16]
 
 

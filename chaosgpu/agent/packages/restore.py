@@ -87,7 +87,7 @@ class _Way:
                 put_back(self._tools, snapshot.folder / "etc", name, snapshot.kept)
 
     def _changed(self, stood: "Dict[str, values.JsonValue]") -> List[str]:
-        from chaosgpu.agent.packages.files import absent, managed  # noqa: PLC0415
+        from chaosgpu.agent.packages.files import absent, managed  # noqa: PLC0415 (the last step alone needs it)
 
         now = managed(self._tools, self._snapshot.conffiles)
         return [name for name in sorted({*stood, *now}) if stood.get(name, absent) != now.get(name, absent)]
