@@ -217,7 +217,7 @@ def host_acts(world: World) -> Outcome:
     """Wait for the host: its keeper, its timer, and where there is none one sweep; say what is left."""
     swept, struck_s = False, now_s()
     while True:
-        end_s = deadline_s(world) or struck_s
+        end_s = max(deadline_s(world), struck_s)  # where the deadline was over before, nobody is late before the kill
         alone = not acts(world)
         # A look at everything costs 20 ms, so not while the record says that it goes on.
         left = [] if goes_on(world) else world.residue()
