@@ -22,6 +22,7 @@ GATES = (
     (Gate("nvidia-utils", "preinst"), "all"),
     (Gate("nvidia-utils", "postrm"), "dpkg"),
     (Gate("nvidia-kernel-open", "postinst"), "all"),
+    (Gate("nvidia-kernel-open", "postrm"), "all"),  # what it has unpacked is there, and nobody owns it
     (Gate("libnvidia-gpucomp", "preinst"), "apt"),
     (Gate("nvidia-open", "postinst"), "agent"),
 )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Dict, List, Set, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.packages.brought import is_that
 from chaosgpu.agent.packages.facts import Facts, look
-from chaosgpu.agent.packages.files import LEAVINGS, absent, managed
+from chaosgpu.agent.packages.files import LEAVINGS, absent, managed, owned
 from chaosgpu.agent.packages.fingerprint import differences, digest_of, fingerprint
 from chaosgpu.agent.packages.snapshot import Snapshot, changed_files
 from chaosgpu.agent.packages.tools import Tools
@@ -49,8 +50,9 @@ def foreign_files(tools: Tools, snapshot: Snapshot, facts: Facts) -> Dict[str, s
     """Return each file of /etc that somebody edited after the change, with a sentence about it."""
     after = changed_files(snapshot)
     stood = values.mapping(snapshot.fingerprint, "managed")
-    now = managed(tools, snapshot.conffiles)
-    theirs = _configuration_of(snapshot, facts, set(strangers(snapshot, facts)))
+    now = managed(tools, snapshot.watched)
+    theirs = _files_of(tools, snapshot, facts, set(strangers(snapshot, facts)))
+    coming = snapshot.brought.files
     found = {}
     for name in sorted({*stood, *now}):
         before, is_now = stood.get(name, absent), now.get(name, absent)
@@ -60,6 +62,8 @@ def foreign_files(tools: Tools, snapshot: Snapshot, facts: Facts) -> Dict[str, s
             found[name] = f"{name} belongs to a package that somebody changed meanwhile, so it was left alone"
         elif after is None and name not in stood:
             found[name] = f"{name} is new, and it cannot be told whose it is, so it was left alone"
+        elif after is None and name in coming and not is_that(tools, name, coming[name]):
+            found[name] = f"{name} is not what the change brings, so it was left alone"
         elif after is not None and is_now != after.get(name, absent):
             found[name] = f"{name} was edited by somebody after the change, so it was left alone"
     return found
@@ -70,7 +74,7 @@ def judge(tools: Tools, snapshot: Snapshot) -> Verdict:
     facts = look(tools)
     theirs = strangers(snapshot, facts)
     files = foreign_files(tools, snapshot, facts)
-    now = fingerprint(tools, facts, snapshot.names, snapshot.conffiles)
+    now = fingerprint(tools, facts, snapshot.names, snapshot.watched)
     found = [row for row in differences(snapshot.fingerprint, now) if not _excused(row, set(theirs), set(files))]
     unfinished = [one for one in theirs if not _whole(facts, one)]
     wrong = _wrong(snapshot, facts, found, unfinished)
@@ -112,8 +116,9 @@ def _excused(row: str, packages: Set[str], files: Set[str]) -> bool:
     return words[1] in packages or (words[0] == "managed:" and words[1] in files)
 
 
-def _configuration_of(snapshot: Snapshot, facts: Facts, packages: Set[str]) -> Set[str]:
+def _files_of(tools: Tools, snapshot: Snapshot, facts: Facts, packages: Set[str]) -> Set[str]:
     listed = [key.split(" ", 1) for key in values.mapping(snapshot.fingerprint, "conffiles")]
     found = {path for name, path in listed if name in packages}
-    present = (facts.packages[name] for name in packages if name in facts.packages)
-    return found | {path for one in present for path, _ in one.conffiles}
+    present = [facts.packages[name] for name in packages if name in facts.packages]
+    found |= {path for one in present for path, _ in one.conffiles}
+    return found | {path for one in present for path in owned(tools, one)}

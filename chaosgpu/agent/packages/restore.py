@@ -8,6 +8,7 @@ reinstalled, a dependency that nothing fits). What somebody brought to a third v
 from typing import Dict, List, Sequence, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.packages.brought import remove_empty
 from chaosgpu.agent.packages.change import DPKG
 from chaosgpu.agent.packages.facts import Facts, look
 from chaosgpu.agent.packages.fingerprint import fingerprint
@@ -85,11 +86,12 @@ class _Way:
         for name in self._changed(stood):
             if name not in theirs:
                 put_back(self._tools, snapshot.folder / "etc", name, snapshot.kept)
+        remove_empty(self._tools, snapshot.brought.folders)
 
     def _changed(self, stood: "Dict[str, values.JsonValue]") -> List[str]:
         from chaosgpu.agent.packages.files import absent, managed  # noqa: PLC0415 (the last step alone needs it)
 
-        now = managed(self._tools, self._snapshot.conffiles)
+        now = managed(self._tools, self._snapshot.watched)
         return [name for name in sorted({*stood, *now}) if stood.get(name, absent) != now.get(name, absent)]
 
     def _wrong(self, facts: Facts) -> List[Change]:

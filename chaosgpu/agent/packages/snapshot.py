@@ -13,6 +13,7 @@ from typing import Dict, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Refused, StoreFailed
+from chaosgpu.agent.packages.brought import Brought, brought
 from chaosgpu.agent.packages.facts import Facts
 from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed
 from chaosgpu.agent.packages.fingerprint import fingerprint
@@ -41,6 +42,7 @@ class Snapshot:
     after: Dict[str, Staged]
     fingerprint: JsonObject
     kept: JsonObject
+    brought: Brought
     module: Optional[str]
 
     @property
@@ -49,9 +51,10 @@ class Snapshot:
         return tuple(change.name for change in self.changes)
 
     @property
-    def conffiles(self) -> Tuple[str, ...]:
-        """Their configuration files, as they were listed."""
-        return tuple(sorted({key.split(" ", 1)[1] for key in values.mapping(self.fingerprint, "conffiles")}))
+    def watched(self) -> Tuple[str, ...]:
+        """Their configuration files, as they were listed, and what the change brings."""
+        listed = {key.split(" ", 1)[1] for key in values.mapping(self.fingerprint, "conffiles")}
+        return tuple(sorted({*listed, *self.brought.files}))
 
     def file(self, side: str, staged: Staged) -> str:
         """Return the path of a package file that is still what was kept; StoreFailed where it is not."""
@@ -96,6 +99,8 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
             "installed, though its version is the same; nothing was changed."
         )
     listed = [path for name in before for path, _ in facts.packages[name].conffiles]
+    coming = brought(tools, [folder / "after" / one.file for one in new.values()])
+    listed += coming.files
     kept = keep(tools, folder / "etc", managed(tools, listed))
     stands = fingerprint(tools, facts, [change.name for change in found.changes], listed)
     body: JsonObject = {
@@ -106,6 +111,8 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
         "after": {name: asdict(one) for name, one in new.items()},
         "fingerprint": stands,
         "kept": kept,
+        "brought": {**coming.files},
+        "folders": [*coming.folders],
         "module": facts.module,
     }
     if len(str(body)) > _LARGEST_BYTES:
@@ -133,13 +140,14 @@ def load(tools: Tools, folder: Path) -> Snapshot:
         _staged(body, "after"),
         values.mapping(body, "fingerprint"),
         values.mapping(body, "kept"),
+        _brought(body),
         module,
     )
 
 
 def note_changed_files(tools: Tools, snapshot: Snapshot) -> None:
     """Write down how the files of /etc stand right after the change."""
-    write_document(str(snapshot.folder), _CHANGED, {**managed(tools, snapshot.conffiles)})
+    write_document(str(snapshot.folder), _CHANGED, {**managed(tools, snapshot.watched)})
 
 
 def changed_files(snapshot: Snapshot) -> Optional[JsonObject]:
@@ -172,6 +180,12 @@ def _machine(tools: Tools) -> str:
         return tools.path("/etc/machine-id").read_text(encoding="ascii").strip() or "none"
     except OSError:
         return "none"
+
+
+def _brought(body: JsonMapping) -> Brought:
+    files, folders = values.mapping(body, "brought"), body.get("folders")
+    named = [str(name) for name in folders] if isinstance(folders, list) else []
+    return Brought({name: values.text(files, name) for name in files}, tuple(named))
 
 
 def _change(row: JsonMapping) -> Change:

@@ -18,6 +18,7 @@ from support.debs import FIRST, LATER, OLD
 from unit.packages.conftest import HOLDS, Root
 
 _PASSING = ("var/log", "var/cache", "var/lib/apt/lists", "tmp/", "etc/apt/sources.list.d")
+GPUCOMP = "libnvidia-gpucomp"
 WANTED = {"nvidia-open": LATER, "nvidia-fabricmanager": LATER}
 
 
@@ -127,6 +128,25 @@ def test_from_each_state_that_dpkg_leaves_it_goes_back(root: Root, tmp_path: Pat
     found = judge(root.tools, snapshot)
     assert found.as_before, found
     assert root.facts.unfinished == ()
+
+
+def test_what_a_killed_dpkg_had_unpacked_and_does_not_own_goes_and_what_is_a_persons_stays(
+    root: Root, tmp_path: Path
+) -> None:
+    snapshot = _snapshot(root, tmp_path / "kept")
+    left, theirs = (
+        root.tools.path(f"/usr/lib/nvidia/{name}.so.580.95.05") for name in ("libcuda", "libnvidia-gpucomp")
+    )
+    left.write_text(f"cuda {LATER}\n")  # as the package has it
+    theirs.write_text("by hand\n")
+    source = root.tools.path("/usr/src/nvidia-580.95.05")
+    source.mkdir()
+    restore(root.tools, snapshot, 60)
+    found = judge(root.tools, snapshot)
+    assert (found.as_before, left.exists(), source.exists(), theirs.read_text()) == (True, False, False, "by hand\n")
+    assert [row.partition(" is not what")[0] for row in found.left_alone] == [
+        "/usr/lib/nvidia/libnvidia-gpucomp.so.580.95.05"
+    ]
 
 
 def test_what_somebody_brought_to_a_third_version_is_left_alone_and_named(root: Root, tmp_path: Path) -> None:
