@@ -6,10 +6,6 @@ bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
 alone := tests/lab tests/unit/agent tests/unit/controls
 computes := $(addprefix tests/unit/agent/test_,state_machine.py damage.py damage_every_byte.py)
-# A busy machine may be late for one. What failed is run once more, by itself; what fails twice has failed.
-again := --last-failed --last-failed-no-failures=none
-
-twice = $(bin)/pytest -q $(2) $(1) || $(bin)/pytest -q $(again) $(1)
 
 demo:
 	@scripts/install.sh lab
@@ -20,9 +16,9 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(call twice,tests $(addprefix --ignore=,tests/bench tests/vm/long $(alone)),-n 2 --dist loadfile)
-	$(call twice,$(computes),-n 2 --dist loadfile)
-	$(call twice,$(alone) $(addprefix --ignore=,$(computes)),)
+	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/vm/long $(addprefix --ignore=,$(alone))
+	$(bin)/pytest -q -n 2 --dist loadfile $(computes)
+	$(bin)/pytest -q $(addprefix --ignore=,$(computes)) $(alone)
 
 lint:
 	@scripts/install.sh lab,dev
