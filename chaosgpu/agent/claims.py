@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One lease a resource, machine-wide, whoever asks: a file a claim in the sticky /var/tmp, made exclusively.
 
-A claim is held unless the record of the lease it names can be read and says that the lease has ended.
+A claim is held unless the record of the lease it names can be read and says that the lease has ended. Whose it is
+stands under a digest: one flipped letter must not name a lease that has ended.
 """
 
 import hashlib
@@ -30,6 +31,11 @@ class Owner:
 
     home: str
     lease: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest of both."""
+        return hashlib.sha256(json.dumps([self.home, self.lease]).encode()).hexdigest()
 
 
 class Claims:
@@ -114,7 +120,9 @@ class Claims:
 
     def _write(self, path: str, claim: str, owner: Owner) -> None:
         """Make the file whole and exclusively: one that was cut off half-way would be held for ever."""
-        content = json.dumps({"claim": claim, "lease": owner.lease, "home": owner.home, "user": os.getuid()})
+        content = json.dumps(
+            {"claim": claim, "lease": owner.lease, "home": owner.home, "user": os.getuid(), "sha256": owner.sha256}
+        )
         try:
             _remove(path + _NEW)
             descriptor = os.open(path + _NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
@@ -130,17 +138,18 @@ class Claims:
             _remove(path + _NEW)
 
     def _owner(self, path: str) -> Owner:
+        unreadable = Owner(f"(unreadable: {path})", "unknown")
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
                 found = json.loads(file.read(65536))
-            home, lease = found["home"], found["lease"]
+            owner, sha256 = Owner(str(found["home"]), str(found["lease"])), found["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             told = as_agent_error(error, f"Reading the claim {path}")
             if isinstance(told, Short):
                 raise told from error  # it is not known whose it is, and our own must not be taken for another's
-            return Owner(f"(unreadable: {path})", "unknown")
-        return Owner(str(home), str(lease))
+            return unreadable
+        return owner if sha256 == owner.sha256 else unreadable
 
     def _ended(self, owner: Owner) -> bool:
         """Unknown means held: a record that is missing, unreadable or damaged has not said that it ended."""

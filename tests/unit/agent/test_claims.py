@@ -106,6 +106,44 @@ def test_a_claim_that_is_a_link_is_not_followed(claims: Claims, tmp_path: Path) 
     assert victim.read_text() == "precious"
 
 
+def _let_in(claims: Claims, home: Path) -> list[tuple[int, int]]:
+    """Return every bit of a claim whose flip lets a second lease in, where all its sisters have ended."""
+
+    def taken() -> bool:
+        try:
+            claims.take(["gpu:x"], Owner(str(home), "second"), nobody)
+        except Claimed:
+            return False
+        return True
+
+    path = Path(claims.path("gpu:x"))
+    claims.take(["gpu:x"], Owner(str(home), "run-1"), nobody)
+    whole = path.read_bytes()
+    found = []
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+            found += [(place, bit)] if taken() else []
+    return found
+
+
+class _SistersEnded(Claims):
+    """As where every lease but `run-1` has a record that says that it ended."""
+
+    def _ended(self, owner: Owner) -> bool:
+        return not owner.home.startswith("(unreadable") and owner.lease != "run-1"
+
+
+def test_no_flipped_bit_of_a_claim_lets_a_second_lease_in(tmp_path: Path) -> None:
+    assert _let_in(_SistersEnded(str(tmp_path), SystemClock()), tmp_path) == []
+
+
+def test_a_claim_without_a_digest_would_let_one_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the same flips where nothing is compared."""
+    monkeypatch.setattr(Owner, "sha256", property(lambda _: "always the same"))
+    assert _let_in(_SistersEnded(str(tmp_path), SystemClock()), tmp_path) != []
+
+
 def test_all_claims_are_taken_or_none(claims: Claims, tmp_path: Path) -> None:
     claims.take(["b"], Owner(str(tmp_path), "first"), nobody)
     with pytest.raises(Claimed):
