@@ -57,10 +57,9 @@ def serve(
                 bug is not None and bug is not forked_in
             ):  # it is about to end this process, and nobody else would see it
                 what = f"The driver call {request['call']} failed with {type(bug).__name__}: {bug}."
-                # Which file could not be opened, or what memory was short, says nothing about the driver.
-                kind, more = (
-                    (DriverDied.kind, "") if isinstance(bug, (OSError, MemoryError)) else ("internal", f" {_DEFECT}")
-                )
+                # Which file or module could not be loaded, or what memory was short, says nothing about the driver.
+                ours = isinstance(bug, (OSError, MemoryError, ImportError))
+                kind, more = (DriverDied.kind, "") if ours else ("internal", f" {_DEFECT}")
                 _send(answers, request["number"], {"error": {"kind": kind, "message": f"{what}{more}"}})
         _send(answers, request["number"], reply)
 

@@ -12,11 +12,13 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import pytest
 
+from chaosgpu.agent import nvml_calls
 from chaosgpu.agent.driver import ForkedDriver
-from chaosgpu.agent.errors import AgentError, BadRequest, DriverFailed, DriverHung
+from chaosgpu.agent.errors import AgentError, BadRequest, DriverDied, DriverFailed, DriverHung
 from chaosgpu.agent.process import Identity, alive, identity
 from unit.readings.conftest import MakeDriver, MakeGpus, uuid_of
 
@@ -106,6 +108,7 @@ def test_control_a_plain_child_outlives_its_killed_parent() -> None:
 
 _PARENT = """
 import sys, json, os
+from chaosgpu.agent import nvml_calls
 from chaosgpu.agent.driver import ForkedDriver
 driver = ForkedDriver(json.loads(sys.argv[1]), deadline_s=60)
 driver.call("find_gpu", sys.argv[2])
@@ -206,6 +209,18 @@ def test_an_unknown_call_is_the_callers_mistake(make_gpus: MakeGpus, make_driver
 def test_a_defect_in_a_call_is_told_and_not_swallowed(make_gpus: MakeGpus, make_driver: MakeDriver) -> None:
     with pytest.raises(AgentError, match=r"find_gpu failed with TypeError.*This is a defect"):
         make_driver(make_gpus()).call("find_gpu")
+
+
+@pytest.mark.parametrize("lacked", [OSError(24, "no descriptor"), MemoryError(), ImportError("failed to map segment")])
+def test_what_the_drivers_process_lacked_itself_is_no_answer_of_the_driver(
+    make_gpus: MakeGpus, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch, lacked: Exception
+) -> None:
+    def broken(_: str) -> NoReturn:
+        raise lacked
+
+    monkeypatch.setattr(nvml_calls, "resolve", broken)
+    with pytest.raises(DriverDied, match=f"find_gpu failed with {type(lacked).__name__}"):
+        make_driver(make_gpus()).call("find_gpu", "0")
 
 
 def test_a_missing_library_says_what_to_install(make_driver: MakeDriver) -> None:
