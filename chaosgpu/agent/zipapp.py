@@ -19,6 +19,11 @@ _MAIN = b"""# SPDX-License-Identifier: Apache-2.0
 import os
 import sys
 
+if sys.argv[1:] and sys.argv[1] in ("packages", "service"):
+    from chaosgpu.agent.rooms import enter
+
+    sys.exit(enter(sys.argv[1:]))
+
 from chaosgpu.agent.main import Parts, main
 
 here = os.path.abspath(sys.argv[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 # What imports Ansible's own code is under Ansible's licence, and kept apart.
-ANSIBLE_FILES = "chaosgpu/fleet/ansible_plugins/"
+ANSIBLE_FILES = ("chaosgpu/fleet/ansible_plugins/", "playbooks/action_plugins/")
 ANSIBLE_SPDX = "SPDX-License-Identifier: GPL-3.0-or-later"
 SOURCES = frozenset({".py", ".c", ".h", ".sh"})
 TEXTS = SOURCES | {".md", ".toml", ".yaml", ".yml", ".json", ".cfg", ".txt", ""}

@@ -20,7 +20,8 @@ RULES: list[tuple[Rule, str, str]] = [
     (house_rules.missing_licence, "chaosgpu/gpu/levels.py", '"""No licence."""\n'),
     (house_rules.missing_licence, "chaosgpu/sim/src/nvml.c", "#include <stdio.h>\n"),
     (house_rules.missing_licence, "scripts/demo.sh", "#!/bin/sh\n# Brings the lab up.\n"),
-    (house_rules.missing_licence, f"{house_rules.ANSIBLE_FILES}action_plugins/a.py", LICENCE),
+    (house_rules.missing_licence, f"{house_rules.ANSIBLE_FILES[0]}action_plugins/a.py", LICENCE),
+    (house_rules.missing_licence, f"{house_rules.ANSIBLE_FILES[1]}a.py", LICENCE),
     (house_rules.ansible_imports, "chaosgpu/fleet/ask.py", "def f():\n    from ansible.plugins import action\n"),
     (house_rules.ansible_imports, "tests/unit/test_x.py", "import ansible\n"),
     (house_rules.too_long, "chaosgpu/gpu/levels.py", LICENCE + "x = 1\n" * 400),
@@ -79,10 +80,10 @@ RULES: list[tuple[Rule, str, str]] = [
 FINE: list[tuple[Rule, str, str]] = [
     (house_rules.missing_licence, "scripts/demo.sh", f"#!/bin/sh\n{LICENCE}"),
     (house_rules.missing_licence, "chaosgpu/sim/src/nvml.c", f"/* {house_rules.SPDX} */\n"),
-    (house_rules.missing_licence, f"{house_rules.ANSIBLE_FILES}a.py", f"# {house_rules.ANSIBLE_SPDX}\n"),
+    (house_rules.missing_licence, f"{house_rules.ANSIBLE_FILES[0]}a.py", f"# {house_rules.ANSIBLE_SPDX}\n"),
     (
         house_rules.ansible_imports,
-        f"{house_rules.ANSIBLE_FILES}a.py",
+        f"{house_rules.ANSIBLE_FILES[0]}a.py",
         "from ansible.plugins.action import ActionBase\n",
     ),
     (house_rules.ansible_imports, "chaosgpu/fleet/ask.py", "from chaosgpu.fleet.ansible import minder\n"),

@@ -8,7 +8,7 @@ restore {"folder", "within_s"?}   judge {"folder"}   guard | gaps {"packages"}  
 import json
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Mapping
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError, BadRequest
@@ -73,7 +73,9 @@ def _unguard(request: JsonMapping, tools: Tools) -> JsonObject:
     return {}
 
 
-VERBS: Dict[str, Callable[[JsonMapping, Tools], JsonObject]] = {
+Verb = Callable[[JsonMapping, Tools], JsonObject]
+
+VERBS: Dict[str, Verb] = {
     "plan": _plan,
     "snapshot": _snapshot,
     "change": _change,
@@ -110,15 +112,15 @@ def _within(request: JsonMapping) -> float:
     return values.number(request, "within_s", 1.0, _LONGEST_S) if "within_s" in request else _WITHIN_S
 
 
-def main(words: List[str]) -> int:
+def main(words: List[str], verbs: Mapping[str, Verb] = VERBS) -> int:
     """Carry out one verb; 0 if standard output holds the answer."""
     try:
-        if len(words) != 1 or words[0] not in VERBS:
-            raise BadRequest(f"It is one of {', '.join(VERBS)}, not {' '.join(words)!r}.")
+        if len(words) != 1 or words[0] not in verbs:
+            raise BadRequest(f"It is one of {', '.join(verbs)}, not {' '.join(words)!r}.")
         request = json.loads(sys.stdin.read() or "{}")
         if not isinstance(request, dict):
             raise BadRequest("The request must be one JSON object.")
-        answer = VERBS[words[0]](request, Tools())
+        answer = verbs[words[0]](request, Tools())
     except ValueError as error:
         answer = {"error": {"kind": "bad_request", "message": f"The request is no JSON: {error}."}}
     except AgentError as error:
