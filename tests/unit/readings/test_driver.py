@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -221,6 +222,34 @@ def test_what_the_drivers_process_lacked_itself_is_no_answer_of_the_driver(
     monkeypatch.setattr(nvml_calls, "resolve", broken)
     with pytest.raises(DriverDied, match=f"find_gpu failed with {type(lacked).__name__}"):
         make_driver(make_gpus()).call("find_gpu", "0")
+
+
+def test_a_start_of_nvml_that_failed_once_is_tried_again(
+    make_gpus: MakeGpus, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = iter((_not_loaded, nvml_calls.nvml.nvmlInit))
+
+    def start() -> None:
+        next(starts)()
+
+    monkeypatch.setattr(nvml_calls.nvml, "nvmlInit", start)
+    assert make_driver(make_gpus()).call("list_gpus")
+
+
+def test_a_library_without_a_descriptor_is_not_taken_for_a_driver_that_is_not_loaded(
+    make_gpus: MakeGpus, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short() -> NoReturn:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        _not_loaded()
+
+    monkeypatch.setattr(nvml_calls.nvml, "nvmlInit", short)
+    with pytest.raises(DriverDied, match="Too many open files"):
+        make_driver(make_gpus()).call("list_gpus")
+
+
+def _not_loaded() -> NoReturn:
+    raise nvml_calls.nvml.NVMLError(9)
 
 
 def test_a_missing_library_says_what_to_install(make_driver: MakeDriver) -> None:
