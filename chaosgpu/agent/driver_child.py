@@ -86,30 +86,38 @@ class _Session:
             nvml_calls.fail(error.value, f"The driver call {name} with {arguments}")
 
     def _start(self) -> None:
-        from chaosgpu.agent import nvml_calls  # noqa: PLC0415 (as above)
-
+        """Load the library and start NVML, twice where need be: one call that failed once says nothing."""
         if self._environment is not None:
             os.environ.update(self._environment)
+        try:
+            self._load()
+        except DriverFailed:
+            _check_not_short()
+            self._load()
+
+    def _load(self) -> None:
+        from chaosgpu.agent import nvml_calls  # noqa: PLC0415 (as above)
+
         if self._recorded is not None:
             library.preload(self._recorded)
         elif self._environment is not None:
             library.preload_from(self._environment)
-        for last_try in (False, True):  # one call that failed once says nothing
-            try:
-                nvml_calls.nvml.nvmlInit()
-                break
-            except nvml_calls.nvml.NVMLError as error:
-                _check_not_short()
-                if last_try:
-                    nvml_calls.fail(error.value, "Starting NVML")
+        try:
+            nvml_calls.nvml.nvmlInit()
+        except nvml_calls.nvml.NVMLError as error:
+            nvml_calls.fail(error.value, "Starting NVML")
         if self._recorded is not None:
             library.check_is(self._recorded, library.loaded())
 
 
 def _check_not_short() -> None:
-    """Raise OSError where this process has no descriptor or memory: NVML takes that for a driver that is not there."""
-    os.close(os.open(os.devnull, os.O_RDONLY))
-    mmap.mmap(-1, mmap.PAGESIZE).close()
+    """Raise OSError where this process can open, read or map nothing: NVML would say that no driver is there."""
+    descriptor = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        os.read(descriptor, 1)
+        mmap.mmap(-1, mmap.PAGESIZE).close()
+    finally:
+        os.close(descriptor)
 
 
 def _send(answers: BinaryIO, number: JsonValue, reply: JsonObject) -> None:
