@@ -5,7 +5,7 @@ import re
 from typing import List, Sequence
 
 from chaosgpu.agent.errors import Refused
-from chaosgpu.agent.faults.unit_state import UnitState
+from chaosgpu.agent.faults.unit_state import UnitState, show
 from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["command_line", "environment_lines", "exec_lines", "printable", "quoted"]
@@ -29,7 +29,7 @@ def exec_lines(state: UnitState, systemd: Systemd, extra: Sequence[str]) -> List
     systemd shows the command without its quotes; the process has the words. Only where both agree is it known what
     they are: no variables, one command, no prefixes.
     """
-    shown = systemd.ask("show", "--property=ExecStart,ExecStartEx", "--", state.id).splitlines()
+    shown = show(systemd, ("Id", "ExecStart", "ExecStartEx"), "--", state.id).splitlines()
     plain = [_ARGV.search(line) for line in shown if line.startswith("ExecStart=")]
     flags = [
         found.group(3) for line in shown if line.startswith("ExecStartEx=") for found in [_ARGV.search(line)] if found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from chaosgpu.agent.errors import NoEffect, Refused
-from chaosgpu.agent.faults.unit_state import UnitState, members
+from chaosgpu.agent.faults.unit_state import UnitState, members, show
 from chaosgpu.agent.process import environment_of
 from chaosgpu.agent.systemd import Systemd
 
@@ -53,7 +53,7 @@ def refuse_unloadable(state: UnitState, systemd: Systemd) -> List[CudaProcess]:
     if not found:
         raise NoEffect(f"No process of {state.id} has {_DRIVER} loaded now, so no CUDA call of it could fail.")
     preloads = [who.pid for who in members(state) if "LD_PRELOAD" in (environment_of(who.pid) or {})]
-    if preloads or "LD_PRELOAD" in systemd.ask("show", "--property=Environment", "--", state.id):
+    if preloads or "LD_PRELOAD" in show(systemd, ("Id", "Environment"), "--", state.id):
         raise Refused(
             f"{state.id} has LD_PRELOAD set already (processes {preloads}): ours would take its place, and the service "
             "would not be the same. Nothing was touched."
@@ -69,7 +69,7 @@ def refuse_unloadable(state: UnitState, systemd: Systemd) -> List[CudaProcess]:
 
 def writes_nowhere(state: UnitState, systemd: Systemd) -> bool:
     """Tell whether the unit sees /run read-only, so that its processes could not count."""
-    return "=strict" in systemd.ask("show", "--property=ProtectSystem", "--", state.id)
+    return "=strict" in show(systemd, ("Id", "ProtectSystem"), "--", state.id)
 
 
 def _look(pid: int) -> Optional[CudaProcess]:

@@ -3,13 +3,22 @@
 
 import os
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
-from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.errors import Refused, Unanswered
 from chaosgpu.agent.process import Identity, identity
 from chaosgpu.agent.systemd import Systemd
 
-__all__ = ["UnitState", "group_folder", "host_is_starting", "look_at", "members", "pending_edits", "start_is_queued"]
+__all__ = [
+    "UnitState",
+    "group_folder",
+    "host_is_starting",
+    "look_at",
+    "members",
+    "pending_edits",
+    "show",
+    "start_is_queued",
+]
 
 CGROUPS = "/sys/fs/cgroup"
 EVERY_UNIT_WITHIN_S = 20.0  # hundreds of units on a busy host
@@ -91,14 +100,22 @@ class UnitState:
         return identity(self.main_pid) if self.main_pid else None
 
 
+def show(systemd: Systemd, properties: Sequence[str], *words: str, within_s: Optional[float] = None) -> str:
+    """Return what `systemctl show` says; Unanswered where it says nothing: it ends with 0 also if it cannot write."""
+    said = systemd.ask("show", f"--property={','.join(properties)}", *words, within_s=within_s)
+    if not said.strip():
+        raise Unanswered(
+            f"`systemctl show {' '.join(words)}` said nothing, so nobody knows how it is; nothing was touched."
+        )
+    return said
+
+
 def look_at(systemd: Systemd, unit: str) -> UnitState:
     """Ask systemd for one unit."""
     shown: Dict[str, List[str]] = {}
-    for line in systemd.ask("show", f"--property={','.join(_PROPERTIES)}", "--", unit).splitlines():
+    for line in show(systemd, _PROPERTIES, "--", unit).splitlines():
         name, _, value = line.partition("=")
         shown.setdefault(name, []).append(value)
-    if not shown.get("Id"):
-        raise Refused(f"systemd says nothing of {unit}, so nobody knows what it is; nothing was touched.")
     return UnitState({name: tuple(found) for name, found in shown.items()})
 
 
@@ -126,7 +143,7 @@ def group_folder(state: UnitState) -> str:
 
 def host_is_starting(systemd: Systemd) -> bool:
     """Tell whether the host is still on its way up."""
-    return systemd.ask("show", "--property=SystemState", "--value").strip() in ("initializing", "starting")
+    return show(systemd, ("SystemState",), "--value").strip() in ("initializing", "starting")
 
 
 def start_is_queued(systemd: Systemd, unit: str) -> bool:
@@ -137,6 +154,6 @@ def start_is_queued(systemd: Systemd, unit: str) -> bool:
 
 def pending_edits(systemd: Systemd) -> List[str]:
     """Return the units whose files somebody has changed without a daemon-reload: ours would put that in force."""
-    shown = systemd.ask("show", "--property=Id,NeedDaemonReload", "*", within_s=EVERY_UNIT_WITHIN_S).split("\n\n")
+    shown = show(systemd, ("Id", "NeedDaemonReload"), "*", within_s=EVERY_UNIT_WITHIN_S).split("\n\n")
     blocks = (dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown)
     return sorted(block.get("Id", "?") for block in blocks if block.get("NeedDaemonReload") == "yes")

@@ -2,6 +2,7 @@
 """Which units a fault may name, how systemd's words are read, and a drop-in that is never over or under another's."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.driver import ForkedDriver
-from chaosgpu.agent.errors import BadRequest, Forbidden, Refused
+from chaosgpu.agent.errors import BadRequest, Forbidden, Refused, Unanswered
 from chaosgpu.agent.faults import unit_drop_in
 from chaosgpu.agent.faults.contract import Context
 from chaosgpu.agent.faults.on_unit import OnUnit, parse_unit, unit_of
 from chaosgpu.agent.faults.unit_drop_in import DropIn, drop_in_for, refuse_pending_edits
-from chaosgpu.agent.faults.unit_state import UnitState
+from chaosgpu.agent.faults.unit_state import UnitState, host_is_starting, look_at, pending_edits
 from chaosgpu.agent.systemd import Systemd
 
 _SAYS = "Id={id}\nNames={id} alias.service\nLoadState={load}\nActiveState=active\nControlGroup=\n"
@@ -64,6 +65,14 @@ def test_an_alias_is_resolved_to_the_canonical_name(context: Context) -> None:
 def test_a_unit_that_the_policy_protects_is_known_by_all_its_names(protected: str, context: Context) -> None:
     with pytest.raises(Forbidden, match="policy protects"):
         unit_of(OnUnit("x@1.service"), replace(context, protected_units=(protected,)))
+
+
+@pytest.mark.parametrize("ask", [lambda it: look_at(it, "x.service"), host_is_starting, pending_edits])
+def test_an_empty_answer_of_systemd_is_none_and_another_try_may_end_differently(
+    tmp_path: Path, ask: Callable[[Systemd], object]
+) -> None:
+    with pytest.raises(Unanswered, match="said nothing"):
+        ask(_systemd(tmp_path, ""))
 
 
 @pytest.mark.parametrize("load", ["masked", "not-found", "error", "bad-setting"])
