@@ -2,6 +2,7 @@
 """`agent install-units`, `agent remove-units`: put the sweep timer and the boot unit on this host, or take them away.
 
     install-units [--before UNIT]...     on this host, as root: systemd's units, or without systemd cron's file
+    install-units --check [--before UNIT]...    tell which of them would be written, and touch nothing
     install-units --into FOLDER          only write all of these files, for whoever installs them another way
     remove-units                         the reverse of the first; refused while a lease is open
 
@@ -39,7 +40,7 @@ def install_units(argv: Sequence[str], command: Sequence[str], home: Home, place
     """Carry out one of the two verbs; the exit status is 0 if standard output holds the answer."""
     places = Places() if places is None else places
     try:
-        into, before = _options(argv)
+        into, before, check = _options(argv)
         if into is not None:
             files = {**systemd_units(command, home.leases, before), f"{CRON_FILE}.cron": cron_file(command)}
             answer: JsonObject = {"backend": None, "written": [*_write(into, files)], "removed": []}
@@ -47,23 +48,27 @@ def install_units(argv: Sequence[str], command: Sequence[str], home: Home, place
             if home.limited or places.user_id() != 0:
                 raise Refused("Only root installs what starts the agent by itself, and not under CHAOSGPU_AGENT_HOME.")
             change = _install if argv[0] == "install-units" else _remove
-            answer = change(places, command, home, before)
+            answer = (_look if check else change)(places, command, home, before)
     except AgentError as error:
         answer = {"error": {"kind": error.kind, "message": str(error)}}
     sys.stdout.write(json.dumps(answer) + "\n")
     return 1 if "error" in answer else 0
 
 
-def _options(argv: Sequence[str]) -> Tuple[Optional[str], Tuple[str, ...]]:
+def _options(argv: Sequence[str]) -> Tuple[Optional[str], Tuple[str, ...], bool]:
     words = list(argv[1:])
     into: Optional[str] = None
     before: List[str] = []
+    check = False
     while words:
         name = words.pop(0)
+        if name == "--check" and argv[0] == "install-units":
+            check = True
+            continue
         if not words or argv[0] != "install-units" or name not in ("--into", "--before"):
             raise BadRequest(
-                f"`{' '.join(argv)}` is not understood: it is `install-units [--into FOLDER] [--before UNIT]...` or "
-                "`remove-units`."
+                f"`{' '.join(argv)}` is not understood: it is `install-units [--into FOLDER | --check] "
+                "[--before UNIT]...` or `remove-units`."
             )
         if name == "--into":
             into = words.pop(0)
@@ -72,7 +77,15 @@ def _options(argv: Sequence[str]) -> Tuple[Optional[str], Tuple[str, ...]]:
     for unit in before:
         if not unit.endswith((".service", ".socket", ".target")) or len(unit.split()) != 1:
             raise BadRequest(f"--before takes the whole name of a unit, such as vllm.service, not {unit!r}.")
-    return into, tuple(before)
+    return into, tuple(before), check
+
+
+def _look(places: Places, command: Sequence[str], home: Home, before: Sequence[str]) -> JsonObject:
+    if places.look() is None:
+        written = _differing(places.cron, {CRON_FILE: cron_file(command)})
+        return {"backend": "cron", "written": [*written], "removed": []}
+    written = _differing(places.units, systemd_units(command, home.leases, before))
+    return {"backend": "systemd", "written": [*written], "removed": []}
 
 
 def _install(places: Places, command: Sequence[str], home: Home, before: Sequence[str]) -> JsonObject:
@@ -121,10 +134,7 @@ def _write(folder: str, files: Dict[str, str]) -> List[str]:
     """Write those that differ, each as a whole or not at all; return their paths."""
     written = []
     try:
-        for name, text in files.items():
-            path = f"{folder}/{name}"
-            if _read(path) == text:
-                continue
+        for path, text in _differing(folder, files).items():
             with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
                 file.write(text)
                 file.flush()
@@ -135,6 +145,12 @@ def _write(folder: str, files: Dict[str, str]) -> List[str]:
     except OSError as error:
         raise StoreFailed(f"{error.filename} cannot be written: {error.strerror}.") from error
     return written
+
+
+def _differing(folder: str, files: Dict[str, str]) -> Dict[str, str]:
+    """Return the path and the text of each that is not there as it should be."""
+    named = {f"{folder}/{name}": text for name, text in files.items()}
+    return {path: text for path, text in named.items() if _read(path) != text}
 
 
 def _read(path: str) -> Optional[str]:

@@ -20,12 +20,10 @@ from chaosgpu.agent.values import JsonObject
 __all__ = ["ROOMS", "enter"]
 
 # A word of the command line, and the module whose `main` takes the rest of it.
-ROOMS: Dict[str, str] = {"packages": "chaosgpu.agent.packages.room", "service": "chaosgpu.agent.service"}
+ROOMS: Dict[str, str] = {"packages": "chaosgpu.agent.packages.room", "service": "chaosgpu.agent.service.__main__"}
 _PROTOCOL = 1
 _LARGEST_BYTES = 1 << 20
 _LONGEST_S = 86400.0
-# What playbooks send beside the verb's own words; a room does not see them.
-_OURS = ("protocol", "operator", "deadline_s")
 
 
 def enter(words: List[str]) -> int:
@@ -37,7 +35,7 @@ def enter(words: List[str]) -> int:
         request, deadline_s = _read(sys.stdin.buffer.read(_LARGEST_BYTES + 1))
         operator = operator_of(request, os.environ, os.getuid())
         log_verb(DEV_LOG, what, operator, {"run": request.get("drill")}, "asked")
-        sys.stdin = io.StringIO(json.dumps({key: value for key, value in request.items() if key not in _OURS}))
+        sys.stdin = io.StringIO(json.dumps({key: value for key, value in request.items() if key != "deadline_s"}))
         _arm(what, deadline_s)
         status = int(_room(words[0]).main(words[1:]))  # type: ignore[attr-defined]
         signal.setitimer(signal.ITIMER_REAL, 0.0)

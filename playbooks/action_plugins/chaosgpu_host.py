@@ -15,6 +15,7 @@ touches nothing; the agent's own verbs that change are not asked then, and count
 """
 
 import json
+import os
 import re
 import shlex
 from typing import Any
@@ -63,7 +64,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Any = None) -> Any:
         """Ask, and return the answer with what Ansible wants to know of it."""
         result = super().run(tmp, task_vars)
-        asked = _Asked(self._task.args, (task_vars or {}).get("chaosgpu_agent_path", _AGENT))
+        asked = _Asked(self._task.args, self._templar.template((task_vars or {}).get("chaosgpu_agent_path", _AGENT)))
+        asked.operator = _operator(task_vars or {})
         if self._task.check_mode and asked.changes and asked.room == "agent":
             return {**result, "changed": True, "answer": {}, **_diff(asked.told, {})}
         document = asked.document(check=bool(self._task.check_mode))
@@ -88,7 +90,7 @@ class _Asked:
         self.room, self.verb = args.get("room", "agent"), args.get("verb")
         self.request, self.told = args.get("request") or {}, args.get("diff") or {}
         self.changes = _flag(args.get("changes", True))
-        self.agent = agent
+        self.agent, self.operator = agent, "unknown"
         if self.room not in _ROOMS:
             raise AnsibleActionFail(f"room is one of {', '.join(_ROOMS)}, not {self.room!r}.")
         if not isinstance(self.verb, str) or not _WORD.fullmatch(self.verb):
@@ -118,7 +120,7 @@ class _Asked:
 
     def document(self, *, check: bool) -> bytes:
         """Return the request as it travels."""
-        ours: Any = {"protocol": 1}
+        ours: Any = {"protocol": 1, "operator": self.operator}
         if self.room != "agent":
             ours["deadline_s"] = self.within_s
             if check and self.changes:
@@ -131,6 +133,13 @@ class _Asked:
         sentence = _NOT_STARTED.get(done["rc"], "`{what}` gave no answer (exit status {status}): {said}.")
         words = {"agent": self.agent, "what": self.what, "within_s": self.within_s, "status": done["rc"]}
         return sentence.format(said=said or "it said nothing", **words)
+
+
+def _operator(task_vars: Any) -> str:
+    """Name who asks: the user of AWX, who called sudo, or the login; the agent writes it to the host's system log."""
+    named = [task_vars.get(name) for name in ("awx_user_name", "tower_user_name")]
+    named += [os.environ.get(name) for name in ("AWX_USER_NAME", "TOWER_USER_NAME", "SUDO_USER", "LOGNAME", "USER")]
+    return next((str(name) for name in named if name), f"uid {os.getuid()}")
 
 
 def _flag(value: Any) -> bool:

@@ -53,6 +53,25 @@ def test_it_holds_every_tracked_file_of_a_data_folder(folder: str, names: set[st
     assert tracked - names == set()
 
 
+def test_it_holds_the_playbooks_inside_the_package(names: set[str]) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "playbooks"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    tracked = {name for name in listed.stdout.split("\0") if name and not Path(name).name.startswith(".")}
+    assert tracked
+    assert {f"chaosgpu/{name}" for name in tracked} - names == set()
+
+
+@pytest.mark.parametrize("installed", ["from_wheel", "editable"])
+def test_the_command_tells_where_the_playbooks_are(installed: str, request: pytest.FixtureRequest) -> None:
+    environment: Installed = request.getfixturevalue(installed)
+    command = environment.python.with_name("chaosgpu")
+    told = subprocess.run([command, "playbooks"], capture_output=True, text=True, timeout=60, check=True).stdout
+    folder = Path(told.strip())
+    assert (folder / "pin.yml").is_file()
+    assert (folder / "action_plugins/chaosgpu_host.py").is_file()
+
+
 def test_it_holds_every_tracked_python_file_and_no_tests(names: set[str]) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "chaosgpu"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True

@@ -15,6 +15,7 @@ from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
+    from chaosgpu.agent.packages.facts import Facts
     from chaosgpu.agent.packages.plan import Plan
     from chaosgpu.agent.packages.snapshot import Snapshot
     from chaosgpu.agent.packages.tools import Tools
@@ -36,6 +37,7 @@ class PackageParams:
     packages: Dict[str, str]
     may_remove: Tuple[str, ...]
     back_within_s: float
+    guard: bool = False
 
 
 class PackageInstall(Fault[PackageParams]):
@@ -68,7 +70,7 @@ class PackageInstall(Fault[PackageParams]):
 
     def parse(self, raw: JsonMapping) -> PackageParams:
         """Read the values alone."""
-        values.only(raw, self.name, frozenset({"packages", "may_remove", "back_within_s"}))
+        values.only(raw, self.name, frozenset({"packages", "may_remove", "back_within_s", "guard"}))
         named = values.mapping(raw, "packages")
         if not named:
             raise BadRequest('packages must name a version for each package, such as {"nvidia-open": "580.95.05-1"}.')
@@ -79,15 +81,23 @@ class PackageInstall(Fault[PackageParams]):
         within_s = BACK_WITHIN_S
         if "back_within_s" in raw:
             within_s = values.number(raw, "back_within_s", _SHORTEST_S, _LONGEST_S)
-        return PackageParams(packages, _names(raw.get("may_remove", [])), within_s)
+        guarded = values.flag(raw, "guard", default=False)
+        return PackageParams(packages, _names(raw.get("may_remove", [])), within_s, guarded)
 
     def check(self, params: PackageParams, context: Context) -> None:
         """Ask apt what it would do, and refuse what could not be put back."""
+        from chaosgpu.agent.packages import guard, stage  # noqa: PLC0415 (see the module's docstring)
+
         tools = _tools(context)
-        _refuse_memory(_root(context))
-        if not _plan(params, tools).changes:
+        stage.refuse_memory(_root(context))
+        if not _plan(params, tools).changes and not (params.guard and guard.gaps(tools, params.packages)):
             named = ", ".join(f"{name} {version}" for name, version in sorted(params.packages.items()))
-            raise NoEffect(f"{named} is installed already: nothing would change.")
+            raise NoEffect(f"{named} is {'so' if params.guard else 'installed'} already: nothing would change.")
+        if params.guard and tools.path(guard.PLACE).exists():
+            raise Refused(
+                f"{guard.PLACE} is on this host already, so somebody guards packages: undo the lease that it is of, or "
+                "take it away with `unguard` (docs/packages.md); nothing was changed."
+            )
 
     def claims(self, params: PackageParams, context: Context) -> Tuple[str, ...]:  # noqa: ARG002 (contract)
         """Name dpkg's database, which one change at a time may hold, and each package."""
@@ -97,14 +107,19 @@ class PackageInstall(Fault[PackageParams]):
         """Keep everything for both ways in the state root: package files, marks, files of /etc, fingerprint."""
         from pathlib import Path  # noqa: PLC0415 (see the module's docstring)
 
-        from chaosgpu.agent.packages import facts, fingerprint, snapshot  # noqa: PLC0415 (as above)
+        from chaosgpu.agent.packages import facts, fingerprint, plan, snapshot  # noqa: PLC0415 (as above)
 
         tools = _tools(context)
         found = _plan(params, tools)
+        seen = facts.look(tools)
+        pins = _pins(params, tools, seen) if params.guard else {}
+        if params.guard:
+            found = plan.with_same(found, seen, params.packages)
         folder = Path(_root(context)) / "packages" / Path(context.lease_dir or "none").name
         snapshot.forget_others(folder)
-        taken = snapshot.take(tools, folder, found, facts.look(tools))
+        taken = snapshot.take(tools, folder, found, seen, {name: _sum(text) for name, text in pins.items()})
         return {
+            "pins": {**pins},
             "folder": str(folder),
             "plan": found.to_json(),
             "fingerprint": fingerprint.digest_of(taken.fingerprint),
@@ -113,14 +128,21 @@ class PackageInstall(Fault[PackageParams]):
         }
 
     def inject(self, params: PackageParams, prior: JsonMapping, context: Context) -> None:
-        """Install the kept package files of the other side."""
+        """Install the kept package files of the other side; a guard stands before, and holds what it brought."""
+        from chaosgpu.agent.packages import guard  # noqa: PLC0415 (as above)
         from chaosgpu.agent.packages.change import put_in  # noqa: PLC0415 (as above)
 
         tools = _tools(context)
-        put_in(tools, _snapshot(prior, tools), params.back_within_s)
+        found = _snapshot(prior, tools)
+        for text in values.mapping(prior, "pins").values():
+            guard.pin(tools, str(text))
+        put_in(tools, found, params.back_within_s)
+        if params.guard:
+            guard.hold(tools, found.names)
 
     def verify(self, params: PackageParams, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:  # noqa: ARG002 (contract)
         """Read every package back from dpkg's own record, twice."""
+        from chaosgpu.agent.packages import guard  # noqa: PLC0415 (as above)
         from chaosgpu.agent.packages.change import not_there  # noqa: PLC0415 (as above)
         from chaosgpu.agent.packages.module import loaded  # noqa: PLC0415 (as above)
 
@@ -131,6 +153,9 @@ class PackageInstall(Fault[PackageParams]):
             missing = not_there(tools, snapshot)
             if missing:
                 raise Unverified(f"The packages are not as the fault would have them: {'; '.join(missing[:5])}.")
+            open_to = guard.gaps(tools, params.packages) if params.guard else []
+            if open_to:
+                raise Unverified(f"The packages are not guarded: {'; '.join(open_to[:5])}.")
         return {
             **values.mapping(prior, "plan"),
             "module": loaded(tools),
@@ -188,14 +213,24 @@ def _plan(params: PackageParams, tools: "Tools") -> "Plan":
 
     locks.wait_free(tools, _LOCK_S)
     seen = facts.look(tools)
-    if seen.unfinished:
-        raise Refused(
-            f"dpkg has left work half-done on this host ({', '.join(seen.unfinished[:5])}): `dpkg --configure -a`, or "
-            "`apt-get -f install`, first; nothing was changed."
-        )
+    plan.refuse_unfinished(seen)
     found = plan.plan(tools, seen, params.packages)
     plan.refuse_harm(found, seen, params.may_remove)
     return found
+
+
+def _pins(params: PackageParams, tools: "Tools", seen: "Facts") -> Dict[str, str]:
+    """Return the file that guards these packages, by its name."""
+    from chaosgpu.agent.packages import guard, plan  # noqa: PLC0415 (as above)
+
+    made_from = {name: one.source for name, one in seen.packages.items() if name in params.packages}
+    return {guard.PLACE: guard.preferences(params.packages, {**plan.sources(tools, params.packages), **made_from})}
+
+
+def _sum(text: str) -> str:
+    import hashlib  # noqa: PLC0415 (as above)
+
+    return f"md5 {hashlib.md5(text.encode()).hexdigest()}"  # noqa: S324 (as dpkg's own lists have it)
 
 
 def _snapshot(prior: JsonMapping, tools: "Tools") -> "Snapshot":
@@ -214,17 +249,3 @@ def _root(context: Context) -> str:
     if context.lease_dir is None:
         return _HOME
     return os.path.dirname(os.path.dirname(context.lease_dir))  # noqa: PTH120 (as above)
-
-
-def _refuse_memory(root: str) -> None:
-    """Refuse a state root that a reboot empties: the packages would stay, and nobody would know how they were."""
-    best, kind = "", ""
-    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 (as above)
-        for line in file:
-            _, point, found = line.split(" ")[:3]
-            if (root == point or root.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-                best, kind = point, found
-    if kind in ("tmpfs", "ramfs"):
-        raise Refused(
-            f"{root} is on {kind}, so after a reboot nobody would know how the packages were: move it to a disk."
-        )

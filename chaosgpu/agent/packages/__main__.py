@@ -5,14 +5,15 @@ plan {"packages"}   snapshot {"packages", "folder", "may_remove"?}   change {"fo
 restore {"folder", "within_s"?}   judge {"folder"}   guard | gaps {"packages"}   unguard {"names"}
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping
+from typing import Dict, List
 
 from chaosgpu.agent import values
-from chaosgpu.agent.errors import AgentError, BadRequest
+from chaosgpu.agent.errors import BadRequest
+from chaosgpu.agent.packages import asked
 from chaosgpu.agent.packages.change import not_there, put_in
+from chaosgpu.agent.packages.engine import Verb, main
 from chaosgpu.agent.packages.facts import look
 from chaosgpu.agent.packages.guard import gaps, guard, unguard
 from chaosgpu.agent.packages.judge import judge
@@ -23,7 +24,6 @@ from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 _WITHIN_S = 900.0
-_LONGEST_S = 7200.0
 
 
 def _plan(request: JsonMapping, tools: Tools) -> JsonObject:
@@ -32,8 +32,8 @@ def _plan(request: JsonMapping, tools: Tools) -> JsonObject:
 
 def _planned(request: JsonMapping, tools: Tools) -> Plan:
     facts = look(tools)
-    found = plan(tools, facts, _versions(request))
-    refuse_harm(found, facts, _names(request, "may_remove"))
+    found = plan(tools, facts, asked.versions(request))
+    refuse_harm(found, facts, asked.names(request, "may_remove"))
     return found
 
 
@@ -45,12 +45,12 @@ def _snapshot(request: JsonMapping, tools: Tools) -> JsonObject:
 
 def _change(request: JsonMapping, tools: Tools) -> JsonObject:
     found = load(tools, _folder(request))
-    put_in(tools, found, _within(request))
+    put_in(tools, found, asked.within(request, _WITHIN_S))
     return {"not_there": [*not_there(tools, found)]}
 
 
 def _restore(request: JsonMapping, tools: Tools) -> JsonObject:
-    restore(tools, load(tools, _folder(request)), _within(request))
+    restore(tools, load(tools, _folder(request)), asked.within(request, _WITHIN_S))
     return _judge(request, tools)
 
 
@@ -61,19 +61,17 @@ def _judge(request: JsonMapping, tools: Tools) -> JsonObject:
 
 
 def _guard(request: JsonMapping, tools: Tools) -> JsonObject:
-    return {"gaps": [*guard(tools, _versions(request))]}
+    return {"gaps": [*guard(tools, asked.versions(request))]}
 
 
 def _gaps(request: JsonMapping, tools: Tools) -> JsonObject:
-    return {"gaps": [*gaps(tools, _versions(request))]}
+    return {"gaps": [*gaps(tools, asked.versions(request))]}
 
 
 def _unguard(request: JsonMapping, tools: Tools) -> JsonObject:
-    unguard(tools, _names(request, "names"))
+    unguard(tools, asked.names(request, "names"))
     return {}
 
-
-Verb = Callable[[JsonMapping, Tools], JsonObject]
 
 VERBS: Dict[str, Verb] = {
     "plan": _plan,
@@ -87,20 +85,6 @@ VERBS: Dict[str, Verb] = {
 }
 
 
-def _versions(request: JsonMapping) -> Dict[str, str]:
-    named = values.mapping(request, "packages")
-    if not named:
-        raise BadRequest("packages names no package; nothing is meant by default.")
-    return {name: values.text(named, name) for name in named}
-
-
-def _names(request: JsonMapping, key: str) -> List[str]:
-    found = request.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise BadRequest(f"{key} must be a list of names of packages, not {found!r}.")
-    return [str(name) for name in found]
-
-
 def _folder(request: JsonMapping) -> Path:
     path = Path(values.text(request, "folder"))
     if not path.is_absolute():
@@ -108,26 +92,5 @@ def _folder(request: JsonMapping) -> Path:
     return path
 
 
-def _within(request: JsonMapping) -> float:
-    return values.number(request, "within_s", 1.0, _LONGEST_S) if "within_s" in request else _WITHIN_S
-
-
-def main(words: List[str], verbs: Mapping[str, Verb] = VERBS) -> int:
-    """Carry out one verb; 0 if standard output holds the answer."""
-    try:
-        if len(words) != 1 or words[0] not in verbs:
-            raise BadRequest(f"It is one of {', '.join(verbs)}, not {' '.join(words)!r}.")
-        request = json.loads(sys.stdin.read() or "{}")
-        if not isinstance(request, dict):
-            raise BadRequest("The request must be one JSON object.")
-        answer = verbs[words[0]](request, Tools())
-    except ValueError as error:
-        answer = {"error": {"kind": "bad_request", "message": f"The request is no JSON: {error}."}}
-    except AgentError as error:
-        answer = {"error": {"kind": error.kind, "message": str(error)}}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 1 if "error" in answer else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], VERBS))

@@ -26,6 +26,9 @@ def put_in(tools: Tools, snapshot: Snapshot, within_s: float) -> None:
     policy = local_only(snapshot.folder)
     files = [snapshot.file("after", one) for one in snapshot.after.values()]
     gone = [f"{change.name}-" for change in snapshot.changes if change.after is None]
+    if not files and not gone:
+        note_changed_files(tools, snapshot)
+        return
     lock = ("-o", f"DPkg::Lock::Timeout={LOCK_WITHIN_S:.0f}", *(part for option in DPKG for part in ("-o", option)))
     words = tools.apt("apt-get", *policy, *lock, *FORCES, "install", *files, *gone)
     said = tools.run(words, within_s)

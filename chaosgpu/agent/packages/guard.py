@@ -5,7 +5,7 @@ A pin passes what names a version, a removal, and a package file; a hold passes 
 passes both, and takes the hold with it: only a look afterwards finds that.
 """
 
-from typing import Dict, List, Mapping
+from typing import Dict, Iterable, List, Mapping
 
 from chaosgpu.agent.errors import StoreFailed
 from chaosgpu.agent.packages.facts import look
@@ -15,29 +15,44 @@ from chaosgpu.agent.packages.policy import pins
 from chaosgpu.agent.packages.stage import sync_file
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["GUARD_PRIORITY", "PLACE", "gaps", "guard", "unguard"]
+__all__ = ["GUARD_PRIORITY", "PLACE", "gaps", "guard", "hold", "pin", "preferences", "unguard"]
 
 PLACE = "/etc/apt/preferences.d/00-chaosgpu"
 GUARD_PRIORITY = 1001  # over NVIDIA's own pinning packages, and enough for a downgrade
 _LOCK_S = 30.0
 
 
-def guard(tools: Tools, versions: Mapping[str, str]) -> List[str]:
-    """Pin and hold these packages; return what is not guarded afterwards, which is nothing where it went well."""
-    wait_free(tools, _LOCK_S)
-    facts = look(tools)
-    sources = {name: one.source for name, one in facts.packages.items() if name in versions}
+def preferences(versions: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Return what pins these packages."""
+    return "# chaosgpu: packages that must not move.\n\n" + pins(versions, sources, GUARD_PRIORITY)
+
+
+def pin(tools: Tools, text: str) -> None:
+    """Have apt read these preferences: whole or not at all."""
     path = tools.path(PLACE)
     new = path.with_name("." + path.name + ".new")  # apt does not read names with a dot before
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text("# chaosgpu: packages that must not move.\n\n" + pins(versions, sources, GUARD_PRIORITY))
+        new.write_text(text, encoding="utf-8")
         sync_file(new)
         new.chmod(0o644)
         new.replace(path)
     except OSError as error:
         raise StoreFailed(f"{path} cannot be written: {error.strerror}.") from error
-    set_wanted(tools, [(name, "hold") for name in sorted(versions) if facts.there(name) is not None])
+
+
+def hold(tools: Tools, names: Iterable[str]) -> None:
+    """Hold those of these packages that are there."""
+    facts = look(tools)
+    set_wanted(tools, [(name, "hold") for name in sorted(names) if facts.there(name) is not None])
+
+
+def guard(tools: Tools, versions: Mapping[str, str]) -> List[str]:
+    """Pin and hold these packages; return what is not guarded afterwards, which is nothing where it went well."""
+    wait_free(tools, _LOCK_S)
+    packages = look(tools).packages
+    pin(tools, preferences(versions, {name: packages[name].source for name in versions if name in packages}))
+    hold(tools, versions)
     return gaps(tools, versions)
 
 

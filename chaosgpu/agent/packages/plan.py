@@ -5,7 +5,7 @@ import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused, Unanswered
 from chaosgpu.agent.packages.facts import Facts
@@ -14,7 +14,9 @@ from chaosgpu.agent.packages.status import stanzas
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonObject
 
-__all__ = ["FORCES", "Change", "Plan", "parse_simulation", "plan", "refuse_harm"]
+__all__ = [
+    "FORCES", "Change", "Plan", "parse_simulation", "plan", "refuse_harm", "refuse_unfinished", "sources", "with_same",
+]  # fmt: skip
 
 WITHIN_S = 60.0
 FORCES = ("-q", "-y", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages", "--ignore-hold")
@@ -35,7 +37,7 @@ class Change:
     name: str
     before: Optional[str]
     after: Optional[str]
-    kind: str  # new, upgrade, downgrade, remove
+    kind: str  # new, upgrade, downgrade, remove, same
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Plan:
     """All changes of one transaction, in order of name."""
 
     changes: Tuple[Change, ...]
+
+    @property
+    def moving(self) -> Tuple[Change, ...]:
+        """Those that the transaction touches; the others are only watched."""
+        return tuple(change for change in self.changes if change.kind != "same")
 
     def to_json(self) -> JsonObject:
         """Return it by kind, for people and records."""
@@ -74,7 +81,7 @@ def plan(tools: Tools, facts: Facts, wanted: Mapping[str, str]) -> Plan:
     The host's lists of packages decide what there is; they are not refreshed here.
     """
     with tempfile.TemporaryDirectory(prefix="chaosgpu-plan-") as scratch:
-        options = private(tools, Path(scratch) / "policy", pins(wanted, _sources(tools, wanted), CHANGE_PRIORITY))
+        options = private(tools, Path(scratch) / "policy", pins(wanted, sources(tools, wanted), CHANGE_PRIORITY))
         named = [f"{name}={version}" for name, version in sorted(wanted.items())]
         said = tools.run(tools.apt("apt-get", *options, "-s", *FORCES, "install", *named), WITHIN_S)
     if not said.well:
@@ -89,6 +96,23 @@ def plan(tools: Tools, facts: Facts, wanted: Mapping[str, str]) -> Plan:
     ]
     _see_whole(changes, facts, wanted)
     return Plan(tuple(changes))
+
+
+def with_same(found: Plan, facts: Facts, names: Iterable[str]) -> Plan:
+    """Return a plan that watches these packages too, which are there and stay as they are."""
+    known = {change.name for change in found.changes}
+    same = [one for one in (facts.there(name) for name in sorted(names)) if one is not None and one.name not in known]
+    added = [Change(one.name, one.version, one.version, "same") for one in same]
+    return Plan(tuple(sorted([*found.changes, *added], key=lambda change: change.name)))
+
+
+def refuse_unfinished(facts: Facts) -> None:
+    """Refuse a host on which dpkg has left work half-done."""
+    if facts.unfinished:
+        raise Refused(
+            f"dpkg has left work half-done on this host ({', '.join(facts.unfinished[:5])}): `dpkg --configure -a`, or "
+            "`apt-get -f install`, first; nothing was changed."
+        )
 
 
 def refuse_harm(found: Plan, facts: Facts, may_remove: Sequence[str]) -> None:
@@ -128,7 +152,7 @@ def _see_whole(changes: Sequence[Change], facts: Facts, wanted: Mapping[str, str
             raise Refused(f"apt would not bring {name} to {version}; nothing was changed.")
 
 
-def _sources(tools: Tools, wanted: Mapping[str, str]) -> Dict[str, str]:
+def sources(tools: Tools, wanted: Mapping[str, str]) -> Dict[str, str]:
     """Return the source of each wanted package as the host's lists have it."""
     named = [f"{name}={version}" for name, version in sorted(wanted.items())]
     said = tools.run(tools.apt("apt-cache", "show", *named), WITHIN_S)

@@ -97,7 +97,8 @@ class _Way:
     def _wrong(self, facts: Facts) -> List[Change]:
         """Return what is not as it was: its version, its state, one of its files."""
         theirs = strangers(self._snapshot, facts)
-        mine = [change for change in self._snapshot.changes if change.name not in theirs]
+        # One that was only watched has no package file here: what happened to it is told, not mended.
+        mine = [one for one in self._snapshot.changes if one.name not in theirs and one.kind != "same"]
         stood = values.mapping(self._snapshot.fingerprint, "files")
         now = values.mapping(fingerprint(self._tools, facts, [change.name for change in mine]), "files")
         torn = {key.split(" ")[0] for key in {*stood, *now} if stood.get(key) != now.get(key)}

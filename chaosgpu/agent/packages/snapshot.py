@@ -9,15 +9,15 @@ changed       how the files of /etc stood right after the change: whoever edits 
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from chaosgpu.agent import values
-from chaosgpu.agent.errors import Refused, StoreFailed
+from chaosgpu.agent.errors import AgentError, Refused, StoreFailed
 from chaosgpu.agent.packages.brought import Brought, brought
 from chaosgpu.agent.packages.facts import Facts
 from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed
 from chaosgpu.agent.packages.fingerprint import fingerprint
-from chaosgpu.agent.packages.plan import Change, Plan
+from chaosgpu.agent.packages.plan import Change, Plan, refuse_unfinished
 from chaosgpu.agent.packages.saved import keep
 from chaosgpu.agent.packages.stage import Staged, refuse_full, same_build, stage
 from chaosgpu.agent.packages.tools import Tools
@@ -67,27 +67,38 @@ class Snapshot:
         return str(path)
 
 
-def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
+def take(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Optional[Mapping[str, str]] = None) -> Snapshot:
     """Keep everything that the change and the way back need; nothing of the host is changed.
 
+    `brings`: files that are not there and that the change makes itself, with what makes sure that one is that one.
     Refused where the host is not in a state that package files can bring back.
     """
-    if facts.unfinished:
-        raise Refused(
-            f"dpkg has left work half-done on this host ({', '.join(facts.unfinished[:5])}): `dpkg --configure -a`, or "
-            "`apt-get -f install`, first; nothing was changed."
-        )
-    before = {change.name: change.before for change in found.changes if change.before is not None}
-    after = {change.name: change.after for change in found.changes if change.after is not None}
+    refuse_unfinished(facts)
+    before, after = _sides(found)
     edited = changed_by_somebody(tools, sorted(before))
     if edited:
         raise Refused(
             f"{', '.join(edited[:5])} is not as its package has it, and no package file would bring that back: "
             "reinstall the package first; nothing was changed."
         )
+    refuse_full(tools, folder, [*before.items(), *after.items()])
     drop(folder)
     folder.mkdir(mode=0o700, parents=True)
-    refuse_full(folder, len(found.changes))
+    try:
+        _keep_all(tools, folder, found, facts, brings or {})
+    except (AgentError, OSError):
+        drop(folder)  # half of it is of no use, and the disk may be full of it
+        raise
+    return load(tools, folder)
+
+
+def _sides(found: Plan) -> Tuple[Dict[str, str], Dict[str, str]]:
+    before = {change.name: change.before for change in found.moving if change.before is not None}
+    return before, {change.name: change.after for change in found.moving if change.after is not None}
+
+
+def _keep_all(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Mapping[str, str]) -> None:
+    before, after = _sides(found)
     native = tools.run(tools.dpkg("--print-architecture"), 10.0).out.strip()
     old = stage(tools, folder / "before", before, native)
     new = stage(tools, folder / "after", after, native)
@@ -98,8 +109,10 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
             f"The package file of {', '.join(sorted(other))} that can be had is another build than the one that is "
             "installed, though its version is the same; nothing was changed."
         )
-    listed = [path for name in before for path, _ in facts.packages[name].conffiles]
+    there = [facts.packages[change.name] for change in found.changes if change.before is not None]
+    listed = [path for one in there for path, _ in one.conffiles]
     coming = brought(tools, [folder / "after" / one.file for one in new.values()])
+    coming = Brought({**coming.files, **brings}, coming.folders)
     listed += coming.files
     kept = keep(tools, folder / "etc", managed(tools, listed))
     stands = fingerprint(tools, facts, [change.name for change in found.changes], listed)
@@ -119,7 +132,6 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts) -> Snapshot:
         raise Refused("The packages have too many files for one snapshot; nothing was changed.")
     write_document(str(folder), _NAME, body)
     sync_folder(str(folder.parent))
-    return load(tools, folder)
 
 
 def load(tools: Tools, folder: Path) -> Snapshot:

@@ -9,7 +9,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.packages.files import content_digest
@@ -17,7 +17,7 @@ from chaosgpu.agent.packages.status import Package, stanzas
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.store import sync_folder
 
-__all__ = ["Staged", "refuse_full", "same_build", "stage", "sync_file"]
+__all__ = ["Staged", "refuse_full", "refuse_memory", "same_build", "stage", "sync_file"]
 
 _FETCH_S = 600.0
 _READ_S = 60.0
@@ -58,13 +58,35 @@ def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) ->
     return found
 
 
-def refuse_full(folder: Path, packages: int) -> None:
-    """Refuse where the disk has little room left: a change that runs out of it half-way helps nobody."""
-    free = shutil.disk_usage(folder).free
-    if free < _SPARE_BYTES:
+def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]]) -> None:
+    """Refuse where the disk has little room left: a change that runs out of it half-way helps nobody.
+
+    `folder` need not be there yet. What no list of packages knows the size of counts nothing.
+    """
+    named = sorted({f"{name}={version}" for name, version in wanted})
+    said = tools.run(tools.apt("apt-cache", "show", *named), _READ_S).out if named else ""
+    files = {row.get("Filename", ""): int(row["Size"]) for row in stanzas(said) if row.get("Size", "").isdigit()}
+    needed = sum(files.values()) + _SPARE_BYTES
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
         raise Refused(
-            f"{folder} has {free >> 20} MiB left, and the files of {packages} packages have to be kept there twice: "
-            "free some; nothing was changed."
+            f"{there} has {free >> 20} MiB left, and keeping the files of {len(named)} packages takes "
+            f"{needed >> 20} MiB with some to spare: free some; nothing was changed."
+        )
+
+
+def refuse_memory(root: str) -> None:
+    """Refuse a state root that a reboot empties: the packages would stay, and nobody would know how they were."""
+    best, kind = "", ""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 (as in /proc)
+        for line in file:
+            _, point, found = line.split(" ")[:3]
+            if (root == point or root.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+                best, kind = point, found
+    if kind in ("tmpfs", "ramfs"):
+        raise Refused(
+            f"{root} is on {kind}, so after a reboot nobody would know how the packages were: move it to a disk."
         )
 
 

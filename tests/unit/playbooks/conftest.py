@@ -32,6 +32,12 @@ class Played:
         """Return all that it said."""
         return self.stdout + self.stderr
 
+    def told(self, host: str) -> dict[str, Any]:
+        """Return what the playbook gave with set_stats for a host."""
+        [line] = [line for line in self.stdout.splitlines() if line.strip().startswith(f"{host}: {{")]
+        found: dict[str, Any] = json.loads(line.partition(": ")[2])["chaosgpu"]
+        return found
+
     def counts(self, host: str) -> dict[str, int]:
         """Return what the recap counts for a host."""
         [line] = [line for line in self.stdout.splitlines() if line.startswith(f"{host} ") and "ok=" in line]
@@ -58,7 +64,12 @@ def play(tmp_path: Path) -> Play:
         given = tmp_path / "variables.json"
         given.write_text(json.dumps(variables))
         words = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "-e", f"@{given}"]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp")}
+        environment = {
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_SHOW_CUSTOM_STATS": "1",
+            "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
+        }
         done = subprocess.run(
             [*words, *options, str(path)], capture_output=True, text=True, env=environment, timeout=100, check=False
         )
