@@ -29,7 +29,7 @@ sys.exit(1 if "error" in answer else 0)
 """
 _FACTS = {"gpus": [{"uuid": "GPU-1"}, {"uuid": "GPU-2"}]}
 _PLAN = {"todo": True, "before": "nvidia-open 570", "after": "nvidia-open 580 hold"}
-_ACTIVE = {"lease": _LEASE, "state": "active", "ended_by": None, "reason": None, "observed": {}}
+_ACTIVE: dict[str, Any] = {"lease": _LEASE, "state": "active", "ended_by": None, "reason": None, "observed": {}}
 _CLEAN = _ACTIVE | {"state": "clean", "ended_by": "deadline"}
 
 
