@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two test hosts for all tests here. Where the machine cannot have any, these tests are left out, but never in CI."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench import packages
 from bench.base import base
 from bench.hosts import BENCHES, Bench, Host
 from bench.machine import why_not
+from bench.packages import APPLY_S
 from bench.plan import me
 from bench.triton import binds
 from chaosgpu.agent.shim.library import Library, provide
@@ -82,3 +85,20 @@ def shim() -> Iterator[Library]:
     with tempfile.TemporaryDirectory(prefix="chaosgpu-test-") as folder:
         Path(folder).chmod(0o755)
         yield provide(folder, None)
+
+
+@pytest.fixture(scope="session")
+def debs() -> Iterator[Path]:
+    folder = packages.repository()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def driver(host: Host, debs: Path) -> Iterator[Host]:
+    """Give a host with the old driver, guarded as a site would."""
+    packages.remove(host)
+    packages.set_up(host, debs)
+    yield host
+    host.agent("undo", {"all": True}, timeout_s=APPLY_S)
+    packages.remove(host)

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Driver packages on a real systemd host with its real apt and dpkg: guards, the fault, kills, reboots."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from bench import packages
@@ -29,23 +25,6 @@ GATES = (
 NVRM = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build"
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="session")
-def debs() -> Iterator[Path]:
-    folder = packages.repository()
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def driver(host: Host, debs: Path) -> Iterator[Host]:
-    """Give a host with the old driver, guarded as a site would."""
-    packages.remove(host)
-    packages.set_up(host, debs)
-    yield host
-    host.agent("undo", {"all": True}, timeout_s=APPLY_S)
-    packages.remove(host)
 
 
 def _load_module(host: Host, upstream: str) -> None:
