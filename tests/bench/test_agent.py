@@ -140,10 +140,11 @@ def test_a_lease_whose_agent_processes_are_all_killed_ends_in_time_if_the_host_s
 
 def test_with_every_trigger_gone_a_lease_stays_until_somebody_sweeps(host: Host) -> None:
     """The control for the test above: nothing but the agent's own triggers puts the host right."""
-    _apply(host, "gpu.power.cap", "alone", 1.0)
+    ttl_s = 4.0
+    _apply(host, "gpu.power.cap", "alone", ttl_s)
     host.run(["systemctl", "stop", "chaosgpu-*"])  # one may have gone with another
     _kill_agents(host)
-    time.sleep(2.0)
+    time.sleep(ttl_s + 1.0)
     assert _broken(host)
     host.agent("sweep")
     assert not _broken(host)
