@@ -67,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
 def _with_before(leases: "list[JsonObject]", timeout_s: float) -> "list[JsonObject]":
     """Fetch what stuck leases were to put back."""
     from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.rounds import ask_in_rounds  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.ask import Question, ask_all  # noqa: PLC0415 (likewise)
     from chaosgpu.fleet.values import whole_object  # noqa: PLC0415 (likewise)
 
-    wanted: list[tuple[str, JsonObject]] = [(str(lease["host"]), {"lease": lease.get("lease")}) for lease in leases]
-    records = ask_in_rounds("record", wanted, timeout_s)
+    records = ask_all(
+        [Question(str(lease["host"]), "record", {"lease": lease.get("lease")}, timeout_s) for lease in leases]
+    )
     undo = [{} if isinstance(one, ChaosGpuError) else whole_object(one, "undo") for one in records]
     return [{**lease, "before": whole_object(one, "prior")} for lease, one in zip(leases, undo, strict=True)]
 

@@ -4,6 +4,7 @@
 import logging
 from collections.abc import MutableMapping
 
+from chaosgpu.controls.last_look import LastLook, last_look
 from chaosgpu.controls.left_behind import LeftBehind, left_behind
 from chaosgpu.controls.outcome import from_journal
 from chaosgpu.controls.preflight import keep
@@ -11,7 +12,6 @@ from chaosgpu.controls.session import Session
 from chaosgpu.controls.signals import Phase
 from chaosgpu.errors import ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.ask import use_inventory
-from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.redaction import forget, redact
 from chaosgpu.fleet.values import JsonObject, objects, optional_text, text
 from chaosgpu.lease.directory import plain, write_json
@@ -25,7 +25,6 @@ __all__ = ["close", "release"]
 logger = logging.getLogger("chaostoolkit")
 
 _UNDO_S = 60.0
-_ASK_S = 30.0
 _TRIES = 3
 _ENDED = frozenset({"clean", "tombstone"})
 # The only statuses that Chaos Toolkit knows; anything but "completed" makes it exit with 1.
@@ -47,10 +46,10 @@ def close(session: Session, journal: Journal | None) -> None:
     sweep_failed, left = None, LeftBehind()
     if run is not None:
         run.close()
-        sweep_failed = _sweep(run)
+        sweep_failed, look = _sweep(run, also_keep=session.hosts_known)
         if sweep_failed is None:  # a host that does not answer is told already
-            left = left_behind(run)
-        _after(session, run)
+            left = left_behind(run, look.residue)
+        _after(run, look)
         _keep_journal(session, journal)
     happened = from_journal(_happened(session, journal, ended_as, (sweep_failed, left)), journal, session.experiment)
     judgement = judge(happened)
@@ -89,30 +88,31 @@ def release(session: Session, journal: Journal | None) -> None:
     forget()
 
 
-def _sweep(run: Run) -> str | None:
-    """Undo what is left and ask the hosts what they still hold of this run; return why that could not be done."""
-    if not run.book.all():
-        return None
-    failed = None
-    for _ in range(_TRIES):
+def _sweep(run: Run, *, also_keep: bool) -> tuple[str | None, LastLook]:
+    """Undo what is left and look at the hosts; return why that could not be done, and what they said in the end."""
+    failed, look = None, LastLook()
+    for _ in range(_TRIES if run.book.all() else 0):
         try:
-            failed = _swept(run)
+            failed, look = _swept(run, also_keep=also_keep)
         except ChaosGpuError as error:
             failed = str(error)
             logger.error("The last sweep of this run failed: %s", error)  # noqa: TRY400 (a sentence for operators)
             continue
         if failed is None and not run.book.open():
             break
-    return failed
+    if also_keep and (failed is not None or not look.facts):
+        look = last_look(run, hosts_of_run(run), also_keep=True)
+    return failed, look
 
 
-def _swept(run: Run) -> str | None:
-    """Undo once and look once; return what is still held."""
+def _swept(run: Run, *, also_keep: bool) -> tuple[str | None, LastLook]:
+    """Undo once and look once; return what is still held, and all that was seen."""
     hosts = hosts_of_run(run)
     if run.book.open():
         undo_run(run, hosts, _UNDO_S, "sweep")
+    look = last_look(run, hosts, also_keep=also_keep)
     held: dict[str, list[str]] = {}
-    for host, answer in ask_everywhere(hosts, "list", {"run": run.id}, _ASK_S).items():
+    for host, answer in look.held.items():
         if isinstance(answer, ChaosGpuError):
             raise answer
         said = objects(answer, "leases")
@@ -122,7 +122,8 @@ def _swept(run: Run) -> str | None:
     # What an undo was answered is not the state: only the host's own list, asked again, is.
     if held:
         undo_run(run, held, _UNDO_S, "sweep")
-    return "; ".join(_still(host, names, several=len(hosts) > 1) for host, names in held.items()) or None
+    still = "; ".join(_still(host, names, several=len(hosts) > 1) for host, names in held.items())
+    return still or None, look
 
 
 def _still(host: str, names: list[str], *, several: bool) -> str:
@@ -138,15 +139,11 @@ def _cross_check(run: Run, held: list[JsonObject]) -> None:
             run.book.change(lease.lease, unverified=True, reason=told)
 
 
-def _after(session: Session, run: Run) -> None:
+def _after(run: Run, look: LastLook) -> None:
     """Write the hosts' facts after the run beside those before."""
-    if not session.hosts_known:
-        return
-    hosts = hosts_of_run(run)
-    facts, listed = (ask_everywhere(hosts, verb, {}, _ASK_S) for verb in ("facts", "list"))
-    for host in hosts:
+    for host, facts in look.facts.items():
         try:
-            keep(run.directory, host, "after", {"facts": facts[host], "list": listed[host]})
+            keep(run.directory, host, "after", {"facts": facts, "list": look.listed[host]})
         except LedgerBroken as error:
             run.lacks(str(error))
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from chaosgpu.controls.checks import Activity, provider_of
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.rounds import ask_in_rounds
+from chaosgpu.fleet.ask import Question
 from chaosgpu.fleet.targets import LOCAL, check_pattern
 from chaosgpu.fleet.values import JsonObject
 
-__all__ = ["Hit", "named_gpus", "named_hosts", "processes_lines", "what_is_hit"]
+__all__ = ["Hit", "named_gpus", "named_hosts", "processes_line", "what_is_hit", "who_uses"]
 
 _READ_S = 15.0
 
@@ -76,15 +76,13 @@ def named_gpus(activity: Activity) -> tuple[str, ...]:
     return tuple(str(gpu) for gpu in found if isinstance(gpu, (str, int)) and not isinstance(gpu, bool))
 
 
-def processes_lines(hits: Iterable[Hit]) -> list[str]:
-    """Ask which processes use each GPU; where nobody can say, say that."""
-    requests: list[tuple[str, JsonObject]] = [
-        (hit.host, {"reading": "gpu.processes", "params": {"gpu": hit.gpu}}) for hit in hits
-    ]
-    return [_processes_line(answer) for answer in ask_in_rounds("read", requests, _READ_S)]
+def who_uses(hit: Hit) -> Question:
+    """Return the question which processes use a GPU."""
+    return Question(hit.host, "read", {"reading": "gpu.processes", "params": {"gpu": hit.gpu}}, _READ_S)
 
 
-def _processes_line(answer: JsonObject | ChaosGpuError) -> str:
+def processes_line(answer: JsonObject | ChaosGpuError) -> str:
+    """Say which processes use a GPU; where nobody can say, say that."""
     if isinstance(answer, ChaosGpuError):
         return f"its processes are unknown ({answer})"
     values = answer.get("values")

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run has left on its hosts after the last sweep: one reading of the agent's, which changes nothing."""
+"""What a run has left on its hosts after the last sweep, by one reading of the agent's, which changes nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.values import JsonObject
 from chaosgpu.lease.run import Run
 
 __all__ = ["LeftBehind", "left_behind"]
-
-_READ_S = 45.0
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,14 @@ class LeftBehind:
     unknown: str | None = None
 
 
-def left_behind(run: Run) -> LeftBehind:
-    """Ask for residue of ours and keep what belongs to a lease of this run; an open lease is told already."""
+def left_behind(run: Run, residue: Mapping[str, JsonObject | ChaosGpuError]) -> LeftBehind:
+    """Keep what belongs to a lease of this run of what each host said; an open lease is told already."""
     ended = [lease for lease in run.book.all() if not lease.open]
-    hosts = {lease.host for lease in ended}
-    request: JsonObject = {"reading": "residue", "params": {"owner": "ours"}}
+    hosts = sorted({lease.host for lease in ended})
     found: list[str] = []
     unknown: list[str] = []
-    for host, answer in ask_everywhere(hosts, "read", request, _READ_S).items():
+    for host in hosts:
+        answer = residue[host]
         leases = {lease.lease for lease in ended if lease.host == host}
         left = LeftBehind(unknown=str(answer)) if isinstance(answer, ChaosGpuError) else _read(answer, leases)
         on_host = f"{host}: " if len(hosts) > 1 else ""

@@ -182,10 +182,11 @@ class Session:
         if self.run is None:
             return None
         hits = self.hits()
-        refused, facts = why_hosts_refuse(hosts_of_run(self.run), hits, self.run.directory)
+        refused, seen = why_hosts_refuse(hosts_of_run(self.run), hits, self.run.directory)
         if refused is None:
             self.hosts_known = True
-            show_hits(hits, facts)
+            self.looked_s = self.names.monotonic()  # they have just said that nobody has halted them
+            show_hits(hits, seen)
         return refused
 
     def _why_stops_refuse(self) -> str | None:

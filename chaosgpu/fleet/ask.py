@@ -5,33 +5,42 @@ import contextlib
 import getpass
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from chaosgpu.errors import AgentFailed, BadArgument, ChaosGpuError, FaultUnverified, Refused, Unreachable
+from chaosgpu.errors import BadArgument, ChaosGpuError
+from chaosgpu.fleet.answer import PROTOCOL, judged, read_reply
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.redaction import redact_text
 from chaosgpu.fleet.targets import LOCAL, one_host, set_inventory
-from chaosgpu.fleet.transports import Clock, Reply, Transport, carry_many, clocks
+from chaosgpu.fleet.transports import Clocks, Errand, Errands, Replies, Transport, carry_many, carry_together
 from chaosgpu.fleet.transports.ansible import AnsibleTransport
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.fleet.transports.routed import RoutedTransport
-from chaosgpu.fleet.values import JsonObject, seconds, whole_object
+from chaosgpu.fleet.values import JsonObject, seconds
 
 __all__ = [
     "PROTOCOL",
+    "Question",
     "ask",
+    "ask_all",
     "ask_many",
     "ask_raw",
-    "clocks_of",
+    "ask_together",
     "command_of",
     "operator",
     "use_inventory",
     "use_transport",
 ]
 
-PROTOCOL = 1
-_TAIL_BYTES = 600
-_REFUSED = frozenset({"refused", "no_effect", "claimed", "forbidden", "halted"})
+
+@dataclass(frozen=True)
+class Question:
+    """One request to the agent of one host."""
+
+    host: str
+    verb: str
+    request: JsonObject
+    timeout_s: float
 
 
 class _Chosen:
@@ -86,40 +95,68 @@ def ask(hosts: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObj
     return found
 
 
-def ask_many(
-    verb: str, requests: Mapping[str, JsonObject], timeout_s: float, *, together: bool = False
-) -> dict[str, JsonObject | ChaosGpuError]:
+def ask_many(verb: str, requests: Mapping[str, JsonObject], timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
     """Carry to each host its own request, all at once; return each one's answer, or the error that it is for `ask`.
 
-    The hosts are names that were chosen or recorded before, never patterns. `together`: none waits for another.
+    The hosts are names that were chosen or recorded before, never patterns.
     """
-    found = _raw(verb, requests, timeout_s, together=together)
-    return {host: _judged(host, one) for host, one in found.items()}
+    asked = [Question(host, verb, request, timeout_s) for host, request in requests.items()]
+    return dict(zip(requests, ask_all(asked), strict=True))
 
 
-def clocks_of(hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
-    """Compare the clock of each host with this controller's, or say why it is unknown."""
-    return clocks(_Chosen.transport, hosts, seconds("timeout_s", timeout_s))
+def ask_all(questions: Sequence[Question]) -> list[JsonObject | ChaosGpuError]:
+    """Carry all questions, those of one host in one round trip and in this order; return the answers in it too.
+
+    A later question of a host is answered after what the earlier ones did there.
+    """
+    return [judged(one.host, found) for one, found in zip(questions, _raw(questions), strict=True)]
+
+
+def ask_together(
+    hosts: Sequence[str], agree: Callable[[Clocks], Sequence[Question]], timeout_s: float
+) -> list[JsonObject | ChaosGpuError]:
+    """Compare the hosts' clocks with ours, then carry what `agree` asks of them, none waiting for another.
+
+    What `agree` raises goes through, and nothing was asked. Returns the answers in the order of its questions.
+    """
+    asked: list[Question] = []
+
+    def errands(found: Clocks) -> Errands:
+        asked.extend(agree(found))
+        return _errands(asked)
+
+    replies = carry_together(_Chosen.transport, hosts, errands, seconds("timeout_s", timeout_s))
+    return [judged(one.host, found) for one, found in zip(asked, _read(asked, replies), strict=True)]
 
 
 def ask_raw(host: str, verb: str, request: JsonObject, timeout_s: float) -> JsonObject:
     """Do as `ask`, but return an error answer as the agent gave it."""
-    found = _raw(verb, {host: request}, timeout_s)[host]
+    [found] = _raw([Question(host, verb, request, timeout_s)])
     if isinstance(found, ChaosGpuError):
         raise found
     return found
 
 
-def _raw(
-    verb: str, requests: Mapping[str, JsonObject], timeout_s: float, *, together: bool = False
-) -> dict[str, JsonObject | ChaosGpuError]:
+def _raw(questions: Sequence[Question]) -> list[JsonObject | ChaosGpuError]:
     """Carry, and read what came back."""
-    deadline_s = seconds("timeout_s", timeout_s)
-    documents = {host: _document(host, verb, request) for host, request in requests.items()}
-    return {
-        host: reply if isinstance(reply, ChaosGpuError) else _answer(host, verb, reply)
-        for host, reply in carry_many(_Chosen.transport, verb, documents, deadline_s, together=together).items()
-    }
+    return _read(questions, carry_many(_Chosen.transport, _errands(questions))) if questions else []
+
+
+def _errands(questions: Sequence[Question]) -> Errands:
+    errands: dict[str, list[Errand]] = {}
+    for one in questions:
+        document = _document(one.host, one.verb, one.request)
+        errands.setdefault(one.host, []).append(Errand(one.verb, document, seconds("timeout_s", one.timeout_s)))
+    return errands
+
+
+def _read(questions: Sequence[Question], replies: Replies) -> list[JsonObject | ChaosGpuError]:
+    """Read the reply to each question."""
+    of_host = {host: iter(those) for host, those in replies.items()}
+    return [
+        reply if isinstance(reply := next(of_host[one.host]), ChaosGpuError) else read_reply(one.host, one.verb, reply)
+        for one in questions
+    ]
 
 
 def _document(host: str, verb: str, request: JsonObject) -> bytes:
@@ -127,62 +164,3 @@ def _document(host: str, verb: str, request: JsonObject) -> bytes:
         return json.dumps({"protocol": PROTOCOL, "operator": operator(), **request}, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise BadArgument(f"The request {verb!r} for {host} cannot be written as JSON: {error}.") from error
-
-
-def _judged(host: str, found: JsonObject | ChaosGpuError) -> JsonObject | ChaosGpuError:
-    """Turn an error answer into one of ours."""
-    if isinstance(found, ChaosGpuError) or found.get("error") is None:
-        return found
-    return _as_error(host, whole_object(found, "error"))
-
-
-def _answer(host: str, verb: str, reply: Reply) -> JsonObject | ChaosGpuError:
-    try:
-        return _parsed(host, verb, reply)
-    except Unreachable as error:
-        return error
-
-
-def _parsed(host: str, verb: str, reply: Reply) -> JsonObject:
-    """Read the one document of a reply; whatever is not an answer of our protocol is no answer."""
-    try:
-        answer = json.loads(reply.stdout)
-    except ValueError as broken:
-        raise Unreachable(
-            f"The agent on {host} gave no answer to {verb!r} but {_what(reply)}. Run `chaosgpu agent {verb}` by hand."
-        ) from broken
-    if not isinstance(answer, dict):
-        raise Unreachable(f"The agent on {host} answered {verb!r} with {_what(reply)} instead of a JSON object.")
-    failed = answer.get("error") is not None
-    if not failed and reply.status != 0:
-        raise Unreachable(f"The agent on {host} ended {verb!r} with status {reply.status} after it had answered.")
-    if not failed and answer.get("protocol", PROTOCOL) != PROTOCOL:
-        raise Unreachable(
-            f"The agent on {host} speaks protocol {answer['protocol']!r} and this controller {PROTOCOL}; "
-            "install the same version of chaosgpu on both."
-        )
-    return answer
-
-
-def _what(reply: Reply) -> str:
-    """Describe a reply that is none: the ends of both streams, without secrets."""
-    said = redact_text(reply.stderr[-_TAIL_BYTES:].decode(errors="replace")).strip()
-    wrote = redact_text(reply.stdout[:120].decode(errors="replace")).strip()
-    return (
-        f"{f'the text {wrote!r}' if wrote else 'nothing'} (exit status {reply.status}"
-        f"{f', it said: {said}' if said else ''})"
-    )
-
-
-def _as_error(host: str, error: JsonObject) -> ChaosGpuError:
-    """Turn the agent's error into one of ours; the sentence keeps the host's name."""
-    kind = str(error.get("kind") or "internal")
-    said = redact_text(str(error.get("message") or "no message"))
-    sentence = said if host in said else f"{host}: {said}"
-    if kind == "bad_request":
-        return BadArgument(sentence)
-    if kind in _REFUSED:
-        return Refused(sentence)
-    if kind == "unverified":
-        return FaultUnverified(sentence, kind)
-    return AgentFailed(sentence, kind)

@@ -7,7 +7,8 @@ Every action of every area calls this.
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from chaosgpu.errors import (
     AgentFailed,
@@ -18,13 +19,14 @@ from chaosgpu.errors import (
     Refused,
     Unreachable,
 )
-from chaosgpu.fleet.ask import command_of, operator
+from chaosgpu.fleet.ask import Question, ask_all, ask_together, command_of, operator
 from chaosgpu.fleet.everywhere import told
 from chaosgpu.fleet.targets import inventory_in_use
+from chaosgpu.fleet.transports import Clocks
 from chaosgpu.fleet.values import JsonMapping, JsonObject, number, seconds
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.hosts import hosts_for
-from chaosgpu.lease.put_in import UNDO_S, Order, put_in
+from chaosgpu.lease.put_in import UNDO_S, Order, PutIn
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
 from chaosgpu.lease.together import Start, agreed, spread
@@ -55,47 +57,76 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     except NoGuard:
         _stop_unguarded()
         raise
-    longest_s = seconds("duration_s", duration_s) + MARGIN_S
-    deadline_s = seconds("timeout_s", timeout_s)
+    wanted = _Wanted(run, fault, params, seconds("duration_s", duration_s), seconds("timeout_s", timeout_s))
     names = hosts_for(run, hosts)
-    starts = _starts(run, fault, names, duration_s, deadline_s)
-    orders = []
-    for host in names:
-        way, start = _way(host, longest_s), starts.get(host)
-        lasts_s = longest_s + (0.0 if start is None else start.lead_s)
-        ttl_s = lasts_s if way is None else way.ttl_s
-        orders.append(Order(run.names.lease(), host, fault, dict(params), ttl_s, lasts_s, way, deadline_s, start))
-    if run.closing.is_set():
-        raise Refused(f"{fault} was not put in on {', '.join(names)}: the run is being stopped or rolled back.")
-    for order in orders:
-        run.ledger.append(
-            "lease.reserved",
-            lease=order.lease,
-            host=order.host,
-            fault=fault,
-            params=order.params,
-            ttl_s=order.ttl_s,
-            max_duration_s=order.longest_s,
-            **({} if order.start is None else order.start.as_json()),
-        )
-    for order in orders:
-        run.book.put(Lease(order.lease, order.host, fault, "reserved"))
-    found = {order.host: one for order, one in zip(orders, put_in(run, orders), strict=True)}
+    inventory = inventory_in_use()
+    if len(names) > 1 and inventory is not None and inventory.together:
+        putting, said = _at_one_instant(wanted, names)
+    else:
+        putting = wanted.reserved(names, {})
+        said = ask_all(putting.questions())
+    found = putting.settled(said)
     errors = [one for one in found.values() if isinstance(one, ChaosGpuError)]
     if errors:
-        raise _partial(run, orders, found, errors)
+        raise _partial(run, putting.orders, found, errors)
     leases = [one for one in found.values() if not isinstance(one, ChaosGpuError)]
-    return (
-        leases[0] if len(leases) == 1 else {"fault": fault, "leases": [*leases], **_apart(run, fault, orders, leases)}
-    )
+    if len(leases) == 1:
+        return leases[0]
+    return {"fault": fault, "leases": [*leases], **_apart(run, fault, putting.orders, leases)}
 
 
-def _starts(run: Run, fault: str, hosts: Sequence[str], duration_s: float, timeout_s: float) -> dict[str, Start]:
-    """Agree on one instant for several hosts, where the inventory says so."""
-    inventory = inventory_in_use()
-    if len(hosts) == 1 or inventory is None or not inventory.together:
-        return {}
-    return agreed(run.names, fault, hosts, duration_s, timeout_s)
+@dataclass(frozen=True)
+class _Wanted:
+    """What an action asks for, checked."""
+
+    run: Run
+    fault: str
+    params: JsonMapping
+    duration_s: float
+    timeout_s: float
+
+    def reserved(self, names: Sequence[str], starts: Mapping[str, Start]) -> PutIn:
+        """Write down what is about to be done on each host, and return what does it."""
+        run, longest_s = self.run, self.duration_s + MARGIN_S
+        orders = []
+        for host in names:
+            way, start = _way(host, longest_s), starts.get(host)
+            lasts_s = longest_s + (0.0 if start is None else start.lead_s)
+            ttl_s, lease = lasts_s if way is None else way.ttl_s, run.names.lease()
+            orders.append(Order(lease, host, self.fault, dict(self.params), ttl_s, lasts_s, way, self.timeout_s, start))
+        if run.closing.is_set():
+            raise Refused(
+                f"{self.fault} was not put in on {', '.join(names)}: the run is being stopped or rolled back."
+            )
+        for order in orders:
+            run.ledger.append(
+                "lease.reserved",
+                lease=order.lease,
+                host=order.host,
+                fault=self.fault,
+                params=order.params,
+                ttl_s=order.ttl_s,
+                max_duration_s=order.longest_s,
+                **({} if order.start is None else order.start.as_json()),
+            )
+        for order in orders:
+            run.book.put(Lease(order.lease, order.host, self.fault, "reserved"))
+        return PutIn(run, orders)
+
+
+def _at_one_instant(wanted: _Wanted, names: Sequence[str]) -> tuple[PutIn, list[JsonObject | ChaosGpuError]]:
+    """Agree on one instant by all clocks and ask for it in the same round trip."""
+    clock = wanted.run.names
+    begun_s = clock.monotonic()
+    putting: list[PutIn] = []
+
+    def agree(found: Clocks) -> list[Question]:
+        starts = agreed(clock, wanted.fault, found, clock.monotonic() - begun_s, wanted.duration_s)
+        putting.append(wanted.reserved(names, starts))
+        return putting[0].questions()
+
+    said = ask_together(names, agree, wanted.timeout_s)
+    return putting[0], said
 
 
 def _apart(run: Run, fault: str, orders: Sequence[Order], leases: Sequence[JsonObject]) -> JsonObject:

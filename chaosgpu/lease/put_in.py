@@ -15,7 +15,7 @@ from chaosgpu.errors import (
     Refused,
     Unreachable,
 )
-from chaosgpu.fleet.ask import ask_many
+from chaosgpu.fleet.ask import Question
 from chaosgpu.fleet.values import JsonObject, number, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import active_line
@@ -24,7 +24,7 @@ from chaosgpu.lease.run import Run
 from chaosgpu.lease.together import Start
 from chaosgpu.lease.undo import undo_leases, undo_one
 
-__all__ = ["UNDO_S", "Order", "put_in"]
+__all__ = ["UNDO_S", "Order", "PutIn"]
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -47,33 +47,50 @@ class Order:
     # None: at once.
     start: Start | None = None
 
+    @property
+    def within_s(self) -> float:
+        """How long the host may take, its wait for the instant included."""
+        return self.timeout_s + (0.0 if self.start is None else self.start.lead_s)
 
-def put_in(run: Run, orders: Sequence[Order]) -> list[JsonObject | ChaosGpuError]:
-    """Ask all hosts at once; whatever comes back but a lease in force is settled before it is returned."""
-    answers: dict[str, JsonObject | ChaosGpuError] = {}
-    ready = []
-    for order in orders:
+
+class PutIn:
+    """What the hosts are asked, and how each one's answer is settled; one fault on all of them."""
+
+    def __init__(self, run: Run, orders: Sequence[Order]) -> None:
+        self._run = run
+        self.orders = orders
+        # A host whose lease would not be renewed is not asked.
+        self._answers: dict[str, JsonObject | ChaosGpuError] = {}
+        self._ready = [order for order in orders if self._held(order)]
+
+    def questions(self) -> list[Question]:
+        """Return what each host is asked: to put it in."""
+        return [Question(one.host, "apply", _request(self._run, one), one.within_s) for one in self._ready]
+
+    def settled(self, said: Sequence[JsonObject | ChaosGpuError]) -> dict[str, JsonObject | ChaosGpuError]:
+        """Settle whatever came back but a lease in force, and return what each host has now."""
+        run, orders = self._run, self.orders
+        self._answers |= {order.lease: one for order, one in zip(self._ready, said, strict=True)}
+        judged = [_judged(run, order, self._answers[order.lease]) for order in orders]
+        unsettled = [
+            lease for order in orders if (lease := run.book.get(order.lease)) and lease.open and not lease.in_force
+        ]
+        if unsettled:  # a lost reply is no lost lease, and a late apply is barred by its tombstone
+            undo_leases(run, unsettled, min(UNDO_S, max(orders[0].timeout_s, 1.0)), "no answer")
+        return {
+            order.host: _with_place(run, order, one) if isinstance(one, ChaosGpuError) else one
+            for order, one in zip(orders, judged, strict=True)
+        }
+
+    def _held(self, order: Order) -> bool:
+        """Renew its lease from now on, where it is to be renewed."""
         try:
             if order.way is not None:
-                run.renewal.hold(order.lease, order.way)
-            ready.append(order)
+                self._run.renewal.hold(order.lease, order.way)
         except Refused as error:
-            answers[order.lease] = error
-    start = orders[0].start
-    within_s = orders[0].timeout_s + (0.0 if start is None else start.lead_s)
-    requests = {order.host: _request(run, order) for order in ready}
-    said = ask_many("apply", requests, within_s, together=start is not None)
-    answers |= {order.lease: said[order.host] for order in ready}
-    judged = [_judged(run, order, answers[order.lease]) for order in orders]
-    unsettled = [
-        lease for order in orders if (lease := run.book.get(order.lease)) and lease.open and not lease.in_force
-    ]
-    if unsettled:  # a lost reply is no lost lease, and a late apply is barred by its tombstone
-        undo_leases(run, unsettled, min(UNDO_S, max(orders[0].timeout_s, 1.0)), "no answer")
-    return [
-        _with_place(run, order, one) if isinstance(one, ChaosGpuError) else one
-        for order, one in zip(orders, judged, strict=True)
-    ]
+            self._answers[order.lease] = error
+            return False
+        return True
 
 
 def _request(run: Run, order: Order) -> JsonObject:

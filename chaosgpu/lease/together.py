@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaosgpu.errors import ChaosGpuError, Refused
-from chaosgpu.fleet.ask import clocks_of
-from chaosgpu.fleet.transports import Clock
+from chaosgpu.fleet.transports import Clock, Clocks
 from chaosgpu.fleet.values import JsonObject
 from chaosgpu.lease.ids import Names
 
@@ -40,15 +39,15 @@ class Start:
         }
 
 
-def agreed(names: Names, fault: str, hosts: Sequence[str], duration_s: float, timeout_s: float) -> dict[str, Start]:
-    """Agree on an instant and return each host's time of it; raise Refused where a clock is unknown or off."""
-    begun_s = names.monotonic()
-    found = clocks_of(hosts, timeout_s)
-    took_s = names.monotonic() - begun_s
+def agreed(names: Names, fault: str, found: Clocks, took_s: float, duration_s: float) -> dict[str, Start]:
+    """Agree on an instant by what was found of each host's clock, and return each host's time of it.
+
+    `took_s` is what finding it took. Raises Refused where a clock is unknown or off.
+    """
     wrong = [sentence for host, clock in found.items() if (sentence := _why_not(host, clock))]
     if wrong:
         raise Refused(
-            f"{fault} was not put in on {', '.join(hosts)} at one instant: {'; '.join(wrong)}. Let the hosts keep time "
+            f"{fault} was not put in on {', '.join(found)} at one instant: {'; '.join(wrong)}. Let the hosts keep time "
             "(chrony), or set chaosgpu_together to false in the configuration. Nothing was touched."
         )
     # The agent refuses an instant that is further ahead than half of the lease's time.

@@ -2,13 +2,12 @@
 """Undo the leases of a run: idempotent, from any thread, and never stopped by a record that cannot be written."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from chaosgpu.errors import ChaosGpuError, Unreachable
-from chaosgpu.fleet.everywhere import ask_everywhere
-from chaosgpu.fleet.rounds import ask_in_rounds
+from chaosgpu.fleet.ask import Question, ask_all
 from chaosgpu.fleet.values import JsonObject, JsonValue, objects, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import ended_how, undo_line
@@ -48,11 +47,10 @@ def undo_on(run: Run, hosts: Iterable[str], timeout_s: float, by: str) -> dict[s
 
     Leases whose apply was sent and never answered are named one by one, so that a late apply finds its tombstone.
     """
-    there = set(hosts)
+    there = sorted(set(hosts))
     expected = [lease for lease in run.book.open() if lease.host in there]
     _intend(run, expected, by)
-    answers = ask_everywhere(there, "undo", {"run": run.id}, timeout_s)
-    named, cut_off = _take(run, answers.items())
+    named, cut_off = _undone(run, [Question(host, "undo", {"run": run.id}, timeout_s) for host in there], expected)
     undo_leases(
         run,
         [lease for lease in expected if lease.lease not in named and lease.host not in cut_off],
@@ -68,12 +66,11 @@ def undo_leases(run: Run, leases: Iterable[Lease], timeout_s: float, by: str, *,
     wanted = list(leases)
     if intend:
         _intend(run, wanted, by)
-    answers = ask_in_rounds("undo", [(lease.host, {"lease": lease.lease}) for lease in wanted], timeout_s)
-    named, failed = _take(run, [(lease.host, answer) for lease, answer in zip(wanted, answers, strict=True)])
-    for lease, answer in zip(wanted, answers, strict=True):
-        error = answer if isinstance(answer, ChaosGpuError) else failed.get(lease.host)
-        if error is not None and lease.lease not in named:
-            run.book.change(lease.lease, state="unknown", reason=str(error))
+    asked = [Question(lease.host, "undo", {"lease": lease.lease}, timeout_s) for lease in wanted]
+    named, failed = _undone(run, asked, wanted)
+    for lease in wanted:
+        if lease.host in failed and lease.lease not in named:
+            run.book.change(lease.lease, state="unknown", reason=str(failed[lease.host]))
     return [run.book.get(lease.lease) or lease for lease in wanted]
 
 
@@ -91,8 +88,18 @@ def _intend(run: Run, leases: Iterable[Lease], by: str) -> None:
         run.book.change(lease.lease, undo_due=True)
 
 
+def _undone(
+    run: Run, undoing: Sequence[Question], expected: Sequence[Lease]
+) -> tuple[frozenset[str], dict[str, ChaosGpuError]]:
+    """Ask hosts to undo and, in the same round trip, what their records then say of the leases that we know of."""
+    answers = ask_all([*undoing, *_records(expected)])
+    histories = _histories(expected, answers[len(undoing) :])
+    said = [(question.host, answer) for question, answer in zip(undoing, answers, strict=False)]
+    return _take(run, said, histories)
+
+
 def _take(
-    run: Run, answers: Iterable[tuple[str, JsonObject | ChaosGpuError]]
+    run: Run, answers: Iterable[tuple[str, JsonObject | ChaosGpuError]], histories: JsonObject
 ) -> tuple[frozenset[str], dict[str, ChaosGpuError]]:
     """Take over what each agent says of each lease; return their names, and the hosts that said nothing of use."""
     named: set[str] = set()
@@ -111,7 +118,8 @@ def _take(
                     changed.append((after, said))
         except ChaosGpuError as error:
             cut_off[host] = error
-    histories = _histories([lease for lease, _ in changed if lease.state != "never"])
+    strange = [lease for lease, _ in changed if lease.lease not in histories and lease.state != "never"]
+    histories = histories | _histories(strange, ask_all(_records(strange)))
     for lease, said in changed:
         _tell(run, lease, said, histories.get(lease.lease))
     return frozenset(named), cut_off
@@ -161,12 +169,15 @@ def _tell(run: Run, lease: Lease, said: JsonObject, history: JsonValue) -> None:
     (logger.info if lease.state == "clean" else logger.error)(undo_line(lease))
 
 
-def _histories(leases: list[Lease]) -> JsonObject:
-    """Fetch the hosts' own times of leases; they help the reader, so a host that gives none is no failure."""
-    records = ask_in_rounds("record", [(lease.host, {"lease": lease.lease}) for lease in leases], _RECORD_S)
+def _records(leases: Iterable[Lease]) -> list[Question]:
+    return [Question(lease.host, "record", {"lease": lease.lease}, _RECORD_S) for lease in leases]
+
+
+def _histories(leases: Sequence[Lease], records: Sequence[JsonObject | ChaosGpuError]) -> JsonObject:
+    """Read the hosts' own times of leases; they help the reader, so a host that gives none is no failure."""
     found: JsonObject = {}
     for lease, record in zip(leases, records, strict=True):
-        if not isinstance(record, ChaosGpuError):
-            state = record.get("state")
-            found[lease.lease] = record.get("history") or (state.get("history") if isinstance(state, dict) else None)
+        state = None if isinstance(record, ChaosGpuError) else record.get("state")
+        told = None if isinstance(record, ChaosGpuError) else record.get("history")
+        found[lease.lease] = told or (state.get("history") if isinstance(state, dict) else None)
     return found

@@ -83,10 +83,14 @@ class Host:
             raise BenchFailed(f"{self.name} is not running.")
         return int(children[0])
 
+    def pids(self) -> list[int]:
+        """Return the host's processes, as this machine counts."""
+        return groups.pids(nspawn.group(self._plan, self.plan))
+
     def memory_mib(self) -> float:
         """Return what the host's processes use: their proportional share of every page, in MiB."""
         total_kib = 0
-        for pid in groups.pids(nspawn.group(self._plan, self.plan)):
+        for pid in self.pids():
             try:
                 rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             except OSError:

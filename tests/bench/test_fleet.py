@@ -20,15 +20,16 @@ from bench.striking import started_by
 from bench.waiting import wait_until
 from chaosgpu.cli.main import main
 from chaosgpu.errors import ChaosGpuError, NotReached, Refused
-from chaosgpu.fleet.ask import ask, use_inventory
+from chaosgpu.fleet.ask import Question, ask, ask_together, use_inventory
 from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.inventory import named_inventory
+from chaosgpu.fleet.transports import Clocks
 from chaosgpu.fleet.values import JsonObject, objects
 from chaosgpu.lease.apply import apply_fault
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.run import Run, activate, deactivate
-from chaosgpu.lease.together import agreed
+from chaosgpu.lease.together import Start, agreed
 from support.chaos import GUARD, TESTS, UNDO_ALL, Chaos, Played, experiment, python
 
 pytestmark = pytest.mark.timeout(900)
@@ -39,7 +40,7 @@ _ROOT = TESTS.parent
 
 @pytest.fixture
 def inventory(fleet: Bench, tmp_path: Path) -> Iterator[Path]:
-    path = write_inventory(fleet, tmp_path)
+    path = write_inventory(fleet.plan, tmp_path)
     use_inventory(named_inventory({"chaosgpu_inventory": str(path), "chaosgpu_blast_radius": 2}))
     yield path
     use_inventory(None)
@@ -60,7 +61,7 @@ def _play(bench: Bench, folder: Path, method: list[dict[str, Any]], **configurat
         method,
         controls=[GUARD],
         rollbacks=[UNDO_ALL],
-        configuration={"chaosgpu_inventory": "hosts.ini", **configuration},
+        configuration={"chaosgpu_inventory": "hosts.yml", **configuration},
     )
     with bench.inside():
         chaos = Chaos(folder, content, ignore=(), PYTHONPATH=f"{TESTS}:{_ROOT}")
@@ -70,13 +71,13 @@ def _play(bench: Bench, folder: Path, method: list[dict[str, Any]], **configurat
 def test_one_experiment_breaks_a_group_of_hosts_and_puts_all_of_them_back(
     fleet: Bench, host: Host, other: Host, tmp_path: Path
 ) -> None:
-    write_inventory(fleet, tmp_path)
+    write_inventory(fleet.plan, tmp_path)
     seen = python("in force", "open_leases", kind="probe", module="chaosgpu.lease.probes", hosts=GROUP, timeout_s=60)
     played = _play(fleet, tmp_path, [_cap(host), seen], chaosgpu_blast_radius=2)
     assert played.verdict[0] == "passed", played.said
     planned = played.ledger[0]
     assert planned["hosts"] == {GROUP: [host.name, other.name]}
-    assert planned["fleet"]["inventory"] == [str(tmp_path / "hosts.ini")]
+    assert planned["fleet"]["inventory"] == [str(tmp_path / "hosts.yml")]
     probed = next(entry for entry in played.ledger if entry.get("name") == "in force")
     assert [(lease["host"], lease["state"]) for lease in probed["output"]] == [
         (host.name, "active"),
@@ -97,7 +98,7 @@ def test_one_experiment_breaks_a_group_of_hosts_and_puts_all_of_them_back(
 def test_a_host_that_is_down_keeps_the_whole_experiment_from_being_played(
     fleet: Bench, host: Host, other: Host, tmp_path: Path
 ) -> None:
-    write_inventory(fleet, tmp_path)
+    write_inventory(fleet.plan, tmp_path)
     other.cut_network()
     try:
         played = _play(fleet, tmp_path, [_cap(host)], chaosgpu_blast_radius=2)
@@ -112,7 +113,7 @@ def test_a_host_that_is_down_keeps_the_whole_experiment_from_being_played(
 def test_more_hosts_than_the_blast_radius_are_refused_before_anything_is_touched(
     fleet: Bench, host: Host, tmp_path: Path
 ) -> None:
-    write_inventory(fleet, tmp_path)
+    write_inventory(fleet.plan, tmp_path)
     played = _play(fleet, tmp_path, [_cap(host)])
     assert played.verdict[0] == "inconclusive", played.said
     assert "means 2 hosts" in played.verdict[1]
@@ -156,16 +157,21 @@ def test_a_host_whose_clock_is_a_second_ahead_is_refused_and_others_are_known_to
 ) -> None:
     assert inventory.exists()
     there = [host.name, other.name]
+    starts: dict[str, Start] = {}
+
+    def agree(found: Clocks) -> list[Question]:
+        starts.update(agreed(Names(), "f", found, 1.0, 60))
+        return [Question(one, "list", {}, 30) for one in there]
+
     with fleet.inside():
-        starts = agreed(Names(), "f", there, 60, 60)
-    assert (
-        max(abs(start.ahead_s) - start.error_s for start in starts.values()) <= 0
-    )  # all hosts have one kernel's clock
+        assert not any(isinstance(one, ChaosGpuError) for one in ask_together(there, agree, 60))
+    # All hosts have one kernel's clock.
+    assert max(abs(start.ahead_s) - start.error_s for start in starts.values()) <= 0
     other.run(["mv", "/usr/bin/date", "/usr/bin/date.real"], check=True)
     other.run(["sh", "-c", "cat >/usr/bin/date && chmod 755 /usr/bin/date"], _A_SECOND_AHEAD, check=True)
     try:
         with fleet.inside(), pytest.raises(Refused, match=rf"the clock of {other.name} is \+1\d\d\d ms off"):
-            agreed(Names(), "f", there, 60, 60)
+            ask_together(there, agree, 60)
     finally:
         other.run(["mv", "/usr/bin/date.real", "/usr/bin/date"], check=True)
 
@@ -202,7 +208,7 @@ def test_a_host_without_python_says_so(fleet: Bench, host: Host, inventory: Path
 
 _ASK = """
 import sys
-from chaosgpu.fleet.ask import ask, use_inventory
+from chaosgpu.fleet.ask import Question, ask, ask_together, use_inventory
 from chaosgpu.fleet.inventory import named_inventory
 use_inventory(named_inventory({"chaosgpu_inventory": sys.argv[1]}))
 params = {"gpu": sys.argv[3], "allow_index": False, "watts": 300}
@@ -278,12 +284,12 @@ def test_the_commands_see_and_halt_every_host_of_the_inventory(
 def test_recover_brings_all_hosts_of_a_dead_run_back_by_its_record_alone(
     fleet: Bench, host: Host, other: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_inventory(fleet, tmp_path)
+    write_inventory(fleet.plan, tmp_path)
     content = experiment(
         [_cap(host) | {"pauses": {"after": 300}}],
         controls=[GUARD],
         rollbacks=[UNDO_ALL],
-        configuration={"chaosgpu_inventory": "hosts.ini", "chaosgpu_blast_radius": 2},
+        configuration={"chaosgpu_inventory": "hosts.yml", "chaosgpu_blast_radius": 2},
     )
     with fleet.inside():
         chaos = Chaos(tmp_path, content, ignore=(), PYTHONPATH=f"{TESTS}:{_ROOT}")
@@ -304,7 +310,7 @@ def test_recover_brings_all_hosts_of_a_dead_run_back_by_its_record_alone(
 def test_an_agent_is_pushed_only_on_demand_and_never_over_one_that_holds_a_lease(
     fleet: Bench, host: Host, tmp_path: Path
 ) -> None:
-    path = write_inventory(fleet, tmp_path, user="root")
+    path = write_inventory(fleet.plan, tmp_path, user="root")
     given = {"chaosgpu_inventory": str(path), "chaosgpu_agent_path": "/opt/chaosgpu/agent.pyz"}
     try:
         with fleet.inside():

@@ -75,8 +75,12 @@ def run_playbook(
     *options: str,
     mismatch: str = "ignore",
     on_event: Callable[[Event], None] = lambda _: None,
+    on_look: Callable[["Ran"], None] = lambda _: None,
 ) -> Ran:
-    """Run these plays; Ansible and all that it started are ended at the deadline, and when we are interrupted."""
+    """Run these plays; Ansible and all that it started are ended at the deadline, and when we are interrupted.
+
+    `on_look` is called now and then with what is known by then; what it raises ends the run too.
+    """
     (folder / "tmp").mkdir()
     (folder / "plays.json").write_text(json.dumps([dict(play) for play in plays]))
     (folder / "action_plugins").symlink_to(PLUGINS / "action_plugins")
@@ -86,7 +90,7 @@ def run_playbook(
     words.append(str(folder / "plays.json"))
     variables = environment(os.environ, folder) | {"ANSIBLE_HOST_PATTERN_MISMATCH": mismatch}
     ran = Ran(0, "", "")
-    ran.status = _mind(words, variables, folder, deadline_s, _Follow(folder / "events.jsonl", ran, on_event))
+    ran.status = _mind(words, variables, folder, deadline_s, _Follow(folder / "events.jsonl", ran, on_event, on_look))
     ran.stdout, ran.stderr = (_text(folder / name) for name in ("stdout", "stderr"))
     return ran
 
@@ -94,8 +98,8 @@ def run_playbook(
 class _Follow:
     """Reads the events as they come."""
 
-    def __init__(self, path: Path, ran: Ran, on_event: Callable[[Event], None]) -> None:
-        self._path, self._ran, self._on_event = path, ran, on_event
+    def __init__(self, path: Path, ran: Ran, on_event: Callable[[Event], None], on_look: Callable[[Ran], None]) -> None:
+        self._path, self._ran, self._on_event, self._on_look = path, ran, on_event, on_look
         self._at = 0
 
     def look(self) -> None:
@@ -110,6 +114,10 @@ class _Follow:
         self._at += len(whole) + 1 if whole else 0
         for line in whole.splitlines():
             self._take(json.loads(line))
+
+    def tell(self) -> None:
+        """Say what is known by now."""
+        self._on_look(self._ran)
 
     def _take(self, line: JsonObject) -> None:
         event = Event(str(line["event"]), str(line["host"]), str(line.get("message", "")))
@@ -138,6 +146,7 @@ def _mind(words: list[str], variables: dict[str, str], folder: Path, deadline_s:
             follow.look()
             if child.returncode is not None:
                 return child.returncode
+            follow.tell()
         return minder.DEADLINE
     finally:
         _see_off(child)

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is run on a host, and in one sentence why no answer came of it."""
+"""In one sentence why no answer came of what is run on a host."""
 
 import re
-import shlex
 
 from chaosgpu.errors import AgentFailed, ChaosGpuError, NotReached, Refused, Unreachable
 from chaosgpu.fleet.ansible.minder import DEADLINE
+from chaosgpu.fleet.ansible.on_host import ENDED
 from chaosgpu.fleet.ansible.playbook import Ran
 from chaosgpu.fleet.redaction import redact_text
 from chaosgpu.fleet.transports import Reply
 
-__all__ = ["command", "install", "why_no_answer", "why_not_started"]
+__all__ = ["why_no_answer", "why_not_started"]
 
-_INSTALL = 'install -D -o root -g root -m 0755 "$2" "$1.new" && mv "$1.new" "$1"'
 _NO_PYTHON = (
     "The agent on {host} could not be started: {said}. It needs a Python of 3.9 or later as python3 there; nothing was "
     "touched."
 )
-# What the exit statuses of the command below mean where nothing was answered; the last two are the action's own.
+# What the exit statuses of the command on the host mean where nothing was answered; 94 and 95 are the action's own.
 _NOT_STARTED = {
     90: "{host} has no agent at {agent}: install it there (docs/fleet.md); nothing was touched.",
     91: (
@@ -38,16 +37,6 @@ _NOT_STARTED = {
     127: _NO_PYTHON,
 }
 _LONGEST = 400
-# Its words are its arguments, never a part of its text. As root the agent is run at once (become, or root's own
-# login), else by the one line in sudoers. The agent's own status stays what it is.
-_SCRIPT = (
-    '[ -f "$1" ] || exit 90; '
-    'if [ -n "$3" ]; then found=$(sha256sum <"$1") || exit 92; '
-    '[ "${found%% *}" = "$3" ] || { echo "${found%% *}" >&2; exit 91; }; fi; '
-    '[ "$(id -u)" = 0 ] && exec "$1" "$2"; '
-    'sudo -n "$1" "$2"; status=$?; '
-    '[ "$status" = 0 ] || sudo -n -l "$1" "$2" >/dev/null 2>&1 || exit 93; exit "$status"'
-)
 # What ssh says before there is a session: nothing of ours has left then. ("Data could not be sent", Ansible's word for
 # every connection that ends with 255, says nothing of that.)
 _NO_SESSION = re.compile(
@@ -56,22 +45,21 @@ _NO_SESSION = re.compile(
     r"|Too many authentication failures"
 )
 _SUDO = re.compile(r"(?i)(missing|incorrect|duplicate) (sudo|su|become|\w+) password|privilege escalation")
+# A variable of the connection that cannot be read ends a task before anything of it is sent.
+_VARIABLE = re.compile(r"Error processing keyword|undecryptable variable|Decryption failed")
 _TIMED_OUT = re.compile(r"(?i)timed out after|time frame|exceeded its timeout|\btimeout\b.*\bterminated")
 
 
-def command(agent: str, verb: str, digest: str) -> str:
-    """Return the one command for a host; an empty digest takes whatever agent is there, as an undo must."""
-    return shlex.join(["/bin/sh", "-c", _SCRIPT, "chaosgpu", agent, verb, digest])
-
-
-def install(agent: str) -> str:
-    """Return the command that makes a file, whose name follows, the agent of a host; it needs root."""
-    return f"{shlex.join(['/bin/sh', '-c', _INSTALL, 'chaosgpu', agent])} "
-
-
-def why_not_started(host: str, agent: str, reply: Reply) -> ChaosGpuError | None:
-    """Say why the agent was not started there, so that nothing was touched; None where it was."""
-    if reply.stdout.strip() or reply.status not in _NOT_STARTED:
+def why_not_started(host: str, agent: str, verb: str, reply: Reply) -> ChaosGpuError | None:
+    """Say why the agent did not answer by the status of the command; None where that says nothing of it."""
+    if reply.stdout.strip():
+        return None
+    if reply.status == ENDED:
+        return Unreachable(
+            f"{host} did not answer {verb!r} in its time, and ended the call by itself. Look at `chaosgpu leases`, or "
+            "give it a longer timeout_s."
+        )
+    if reply.status not in _NOT_STARTED:
         return None
     said = _short(reply.stderr.decode(errors="replace")) or "no reason given"
     return Refused(_NOT_STARTED[reply.status].format(host=host, agent=agent, said=said))
@@ -90,6 +78,8 @@ def why_no_answer(host: str, verb: str, ran: Ran, timeout_s: float) -> ChaosGpuE
             f"{host} did not answer {verb!r} within {timeout_s:g} s, and the call was ended. "
             "Look at `chaosgpu leases`, or give it a longer timeout_s."
         )
+    if event is not None and _VARIABLE.search(said):
+        return NotReached(f"Ansible cannot read its variables for {host}, so nothing was sent for {verb!r}: {said}.")
     if event is not None and _SUDO.search(said):
         return Refused(f"{host} could not become root for {verb!r}: {said}. Nothing was touched.")
     if event is not None and event.event == "unreachable":

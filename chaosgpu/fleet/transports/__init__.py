@@ -8,7 +8,21 @@ from typing import Protocol, runtime_checkable
 
 from chaosgpu.errors import ChaosGpuError, Unreachable
 
-__all__ = ["Clock", "ManyTransport", "Reply", "TellsClocks", "Transport", "carry_many", "clocks"]
+__all__ = [
+    "Agree",
+    "Clock",
+    "Clocks",
+    "Errand",
+    "Errands",
+    "ManyTransport",
+    "Replies",
+    "Reply",
+    "TellsClocks",
+    "TogetherTransport",
+    "Transport",
+    "carry_many",
+    "carry_together",
+]
 
 _AT_ONCE = 32
 
@@ -23,11 +37,28 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Errand:
+    """One verb for the agent of a host, its document, and how long it may take."""
+
+    verb: str
+    document: bytes
+    timeout_s: float
+
+
+type Errands = Mapping[str, Sequence[Errand]]
+# In the order of a host's errands.
+type Replies = dict[str, list[Reply | ChaosGpuError]]
+
+
+@dataclass(frozen=True)
 class Clock:
     """How far a host's clock is ahead of ours, and by how much that may be wrong either way."""
 
     ahead_s: float
     error_s: float
+
+
+type Clocks = Mapping[str, Clock | ChaosGpuError]
 
 
 class Transport(Protocol):
@@ -44,49 +75,60 @@ class Transport(Protocol):
 class ManyTransport(Transport, Protocol):
     """A way to many agents at once."""
 
-    def carry_many(
-        self, verb: str, documents: Mapping[str, bytes], timeout_s: float, *, together: bool
-    ) -> dict[str, Reply | ChaosGpuError]:
-        """Hand each host its document and return each one's answer, or the error that says why there is none.
+    def carry_many(self, errands: Errands) -> Replies:
+        """Do each host's errands, one after the other there; each has its answer, or the error that says why not."""
 
-        `together`: no host is left waiting until another has answered.
-        """
+
+# What is asked of each host, once the clocks of all are known.
+type Agree = Callable[[Clocks], Errands]
 
 
 @runtime_checkable
 class TellsClocks(Protocol):
     """A way to hosts whose clocks can be compared with ours."""
 
-    def clocks(self, hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
+    def clocks(self, hosts: Sequence[str], timeout_s: float) -> Clocks:
         """Compare the clock of each host with ours."""
 
 
-def carry_many(
-    transport: Transport, verb: str, documents: Mapping[str, bytes], timeout_s: float, *, together: bool = False
-) -> dict[str, Reply | ChaosGpuError]:
-    """Carry to several hosts at once through any transport; no host keeps another waiting."""
+@runtime_checkable
+class TogetherTransport(Protocol):
+    """A way that compares clocks and carries in one round trip."""
+
+    def carry_together(self, hosts: Sequence[str], agree: Agree, timeout_s: float) -> Replies:
+        """Compare clocks, and carry what is then agreed; where `agree` raises, nothing is carried."""
+
+
+def carry_many(transport: Transport, errands: Errands) -> Replies:
+    """Do errands on several hosts at once through any transport; no host keeps another waiting."""
     if isinstance(transport, ManyTransport):
-        return transport.carry_many(verb, documents, timeout_s, together=together)
-    return at_once(documents, lambda host: transport.carry(host, verb, documents[host], timeout_s))
+        return transport.carry_many(errands)
 
+    def one(host: str) -> list[Reply | ChaosGpuError]:
+        return [_tried(lambda: transport.carry(host, it.verb, it.document, it.timeout_s)) for it in errands[host]]  # noqa: B023 (called at once)
 
-def clocks(transport: Transport, hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
-    """Compare clocks through any transport; one that cannot tell leaves them unknown."""
-    if isinstance(transport, TellsClocks):
-        return transport.clocks(hosts, timeout_s)
-    return {host: Unreachable(f"the clock of {host} cannot be read on the way that reaches it") for host in hosts}
-
-
-def at_once[T](hosts: Mapping[str, object], one: Callable[[str], T]) -> dict[str, T | ChaosGpuError]:
-    """Do one thing for each host, in threads; one of our errors is a result."""
-
-    def tried(host: str) -> T | ChaosGpuError:
-        try:
-            return one(host)
-        except ChaosGpuError as error:
-            return error
-
-    if len(hosts) == 1:  # in our own thread, where an interruption of the run arrives
-        return {host: tried(host) for host in hosts}
+    if len(errands) == 1:  # in our own thread, where an interruption of the run arrives
+        return {host: one(host) for host in errands}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(hosts, pool.map(tried, hosts), strict=True))
+        return dict(zip(errands, pool.map(one, errands), strict=True))
+
+
+def carry_together(transport: Transport, hosts: Sequence[str], agree: Agree, timeout_s: float) -> Replies:
+    """Compare clocks through any transport and carry what is then agreed; a way that cannot tell knows none."""
+    if isinstance(transport, TogetherTransport):
+        return transport.carry_together(hosts, agree, timeout_s)
+    if isinstance(transport, TellsClocks):
+        return carry_many(transport, agree(transport.clocks(hosts, timeout_s)))
+    return carry_many(transport, agree({host: _unknown(host) for host in hosts}))
+
+
+def _unknown(host: str) -> ChaosGpuError:
+    return Unreachable(f"the clock of {host} cannot be read on the way that reaches it")
+
+
+def _tried(carry: Callable[[], Reply]) -> Reply | ChaosGpuError:
+    """Do one errand; one of our errors is a result."""
+    try:
+        return carry()
+    except ChaosGpuError as error:
+        return error

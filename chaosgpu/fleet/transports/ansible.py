@@ -1,41 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agents of the user's inventory: one `ansible-playbook` carries a document to each host and its answer back.
+"""The agents of the user's inventory: one `ansible-playbook` carries documents to each host and the answers back.
 
 Connection, become, vault, forks and bastions are the user's own. The documents lie in a private folder and travel over
 the connection's standard input: they are on no command line, in no variable and in no result.
 """
 
-import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
-from chaosgpu.fleet.ansible.agent_file import agent_digest, agent_file
+from chaosgpu.errors import ChaosGpuError
+from chaosgpu.fleet.ansible.parcel import Parcel, within_s
 from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
-from chaosgpu.fleet.ansible.reasons import command, install, why_no_answer, why_not_started
+from chaosgpu.fleet.ansible.reasons import why_no_answer, why_not_started
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.transports import Clock, Reply
+from chaosgpu.fleet.transports import Agree, Errand, Errands, Replies, Reply
 from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["AnsibleTransport"]
 
 logger = logging.getLogger("chaostoolkit")
 
-_VERBS = frozenset({"apply", "doctor", "facts", "halt", "list", "read", "record", "renew", "resume", "sweep", "undo"})
-# Whatever agent is there must be able to undo and to tell; only our own puts a fault in. The facts are asked for before
-# that, and are what a run is refused by.
-_CHECKED = frozenset({"apply", "facts"})
 # Ansible's own default; with more the run only ends sooner.
 _FORKS = 5
 _CONNECT_S = 20.0
 _START_S = 20.0
 _SAY_EVERY_S = 5.0
-# How often a clock is read at most, and the error that is small enough to stop.
-_CLOCK_TRIES = 12
-_CLOCK_ERROR_S = 0.005
+# What an agent waits at most for an agreed instant.
+_AGREED_S = 60.0
+# How a clock is read: until its error is small enough, from some tries on until it is of use, on a busy controller.
+_CLOCK: JsonObject = {"enough_s": 0.005, "usual_tries": 12, "usable_s": 0.02, "tries": 48}
 
 
 class AnsibleTransport:
@@ -50,67 +46,82 @@ class AnsibleTransport:
 
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Carry to one host."""
-        found = self.carry_many(verb, {host: document}, timeout_s, together=False)[host]
+        [found] = self.carry_many({host: [Errand(verb, document, timeout_s)]})[host]
         if isinstance(found, ChaosGpuError):
             raise found
         return found
 
-    def carry_many(
-        self, verb: str, documents: Mapping[str, bytes], timeout_s: float, *, together: bool
-    ) -> dict[str, Reply | ChaosGpuError]:
-        """Carry to all these hosts in one run of Ansible; each host has `timeout_s` for itself."""
-        if verb not in _VERBS:
-            raise BadArgument(f"The agent has no verb {verb!r}.")
-        digest = agent_digest() if verb in _CHECKED else ""
-        order: JsonObject = {"command": command(self._inventory.agent, verb, digest)}
-        forks = (f"--forks={len(documents)}",) if together else ()
+    def carry_many(self, errands: Errands) -> Replies:
+        """Do all errands in one run of Ansible and one command a host, which has the time of its errands together."""
+        verbs = ", ".join(dict.fromkeys(errand.verb for those in errands.values() for errand in those))
+        longest_s = max(map(within_s, errands.values()))
         with private_folder() as folder:
-            if digest and self._inventory.push:
-                (folder / "agent.pyz").write_bytes(agent_file())
-                order["push"] = {
-                    "list": command(self._inventory.agent, "list", ""),
-                    "install": install(self._inventory.agent),
-                }
-            for number, document in enumerate(documents.values()):
-                (folder / f"{number}.request").write_bytes(document)
-            ran = self._run(verb, list(documents), order, folder, timeout_s, *forks)
-            return {
-                host: self._answer(folder / f"{number}.answer", host, verb, ran, timeout_s)
-                for number, host in enumerate(documents)
-            }
+            parcel = Parcel(folder, [*errands], self._inventory)
+            parcel.fill(errands)
+            parcel.order({}, longest_s)
+            ran = self._run(verbs, [*errands], folder, longest_s)
+            return self._answers(parcel, errands, ran)
 
-    def clocks(self, hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
-        """Read each host's clock over the connection that Ansible keeps open, all at once."""
-        order: JsonObject = {"clock": {"tries": _CLOCK_TRIES, "enough_s": _CLOCK_ERROR_S}}
+    def carry_together(self, hosts: Sequence[str], agree: Agree, timeout_s: float) -> Replies:
+        """Do both in one run of Ansible: each host's worker keeps its connection until the clocks of all are known.
+
+        An errand may take a minute longer than comparing the clocks may.
+        """
+        longest_s = 2 * timeout_s + _AGREED_S
+        agreed: list[Errands] = []
         with private_folder() as folder:
-            ran = self._run("clock", list(hosts), order, folder, timeout_s, f"--forks={len(hosts)}")
-            return {
-                host: _clock(folder / f"{number}.answer", host, ran, timeout_s) for number, host in enumerate(hosts)
-            }
+            parcel = Parcel(folder, hosts, self._inventory)
+
+            def look(ran: Ran) -> None:
+                if not agreed and (found := parcel.clocks(lambda host: self._no_clock(host, ran, timeout_s))):
+                    agreed.append(agree(found))
+                    parcel.fill(agreed[0])
+                    parcel.go()
+
+            parcel.order({"clock": {**_CLOCK, "wait_s": longest_s}}, longest_s)
+            ran = self._run("clock, apply", hosts, folder, longest_s, f"--forks={len(hosts)}", on_look=look)
+            if not agreed:  # it ended before all clocks were known: `agree` says what that means
+                agreed.append(agree(parcel.clocks(lambda host: why_no_answer(host, "clock", ran, timeout_s)) or {}))
+            return self._answers(parcel, agreed[0], ran)
+
+    @staticmethod
+    def _no_clock(host: str, ran: Ran, timeout_s: float) -> ChaosGpuError | None:
+        """Say why the clock of a host is unknown, once Ansible is done with it."""
+        return why_no_answer(host, "clock", ran, timeout_s) if host in ran.ended else None
 
     def _run(
-        self, what: str, hosts: list[str], order: JsonObject, folder: Path, timeout_s: float, *options: str
+        self,
+        what: str,
+        hosts: Sequence[str],
+        folder: Path,
+        timeout_s: float,
+        *options: str,
+        on_look: Callable[[Ran], None] = lambda _: None,
     ) -> Ran:
         """Let Ansible do one thing on these hosts."""
-        numbered: JsonObject = {host: number for number, host in enumerate(hosts)}
-        (folder / "order.json").write_text(json.dumps({**order, "hosts": numbered}))
         deadline_s = _START_S + math.ceil(len(hosts) / _FORKS) * (_CONNECT_S + timeout_s)
-        play = _play(what, hosts, timeout_s)
-        progress = _Progress(what, hosts)
-        return run_playbook(self._inventory, [play], folder, deadline_s, *options, on_event=progress.take)
+        play, progress = _play(what, hosts, timeout_s), _Progress(what, hosts)
+        return run_playbook(
+            self._inventory, [play], folder, deadline_s, *options, on_event=progress.take, on_look=on_look
+        )
 
-    def _answer(self, path: Path, host: str, verb: str, ran: Ran, timeout_s: float) -> Reply | ChaosGpuError:
-        """Read a host's answer, or say why there is none."""
-        try:
-            found = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return why_no_answer(host, verb, ran, timeout_s)
-        stdout, stderr = (str(found[name]).encode(errors="surrogateescape") for name in ("stdout", "stderr"))
-        reply = Reply(int(found["status"]), stdout, stderr)
-        return why_not_started(host, self._inventory.agent, reply) or reply
+    def _answers(self, parcel: Parcel, errands: Errands, ran: Ran) -> Replies:
+        """Read each host's answers, or say why there are none."""
+        return {host: self._answers_of(parcel, host, those, ran) for host, those in errands.items()}
+
+    def _answers_of(
+        self, parcel: Parcel, host: str, errands: Sequence[Errand], ran: Ran
+    ) -> list[Reply | ChaosGpuError]:
+        found = parcel.answers(host)
+        if found is None:
+            return [why_no_answer(host, errand.verb, ran, within_s(errands)) for errand in errands]
+        *replies, rest = found
+        missing = errands[len(replies) :]  # the command ended before it came to these
+        agent = self._inventory.agent
+        return [*replies, *(why_not_started(host, agent, errand.verb, rest) or rest for errand in missing)]
 
 
-def _play(verb: str, hosts: list[str], timeout_s: float) -> JsonObject:
+def _play(verb: str, hosts: Sequence[str], timeout_s: float) -> JsonObject:
     """Return the one play; what belongs to the user (become, strategy, forks) is not in it."""
     return {
         "name": verb,
@@ -121,22 +132,10 @@ def _play(verb: str, hosts: list[str], timeout_s: float) -> JsonObject:
     }
 
 
-def _clock(path: Path, host: str, ran: Ran, timeout_s: float) -> Clock | ChaosGpuError:
-    """Read what was found of a host's clock."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return why_no_answer(host, "clock", ran, timeout_s)
-    clock = found["clock"]
-    if clock is None:
-        return Unreachable(f"the clock of {host} cannot be read: `date +%s.%N` said {found['said']!r}")
-    return Clock(float(clock["ahead_s"]), float(clock["error_s"]))
-
-
 class _Progress:
     """Says now and then which hosts have not answered yet."""
 
-    def __init__(self, verb: str, hosts: list[str]) -> None:
+    def __init__(self, verb: str, hosts: Sequence[str]) -> None:
         self._verb, self._waiting, self._all = verb, dict.fromkeys(hosts), len(hosts)
         self._said_s = time.monotonic()
 

@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """This host through one transport, every other host through another."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from chaosgpu.errors import ChaosGpuError
-from chaosgpu.fleet.transports import Clock, Reply, Transport, carry_many, clocks
+from chaosgpu.fleet.transports import (
+    Agree,
+    Clock,
+    Clocks,
+    Errands,
+    Replies,
+    Reply,
+    Transport,
+    carry_many,
+    carry_together,
+)
 
 __all__ = ["RoutedTransport"]
 
@@ -24,23 +33,30 @@ class RoutedTransport:
         """Carry by the host's own transport."""
         return self._way(host).carry(host, verb, document, timeout_s)
 
-    def carry_many(
-        self, verb: str, documents: Mapping[str, bytes], timeout_s: float, *, together: bool
-    ) -> dict[str, Reply | ChaosGpuError]:
+    def carry_many(self, errands: Errands) -> Replies:
         """Carry by both at the same time."""
-        others = {host: document for host, document in documents.items() if host != self._here}
-        here = {host: document for host, document in documents.items() if host == self._here}
+        others = {host: those for host, those in errands.items() if host != self._here}
+        here = {host: those for host, those in errands.items() if host == self._here}
         if not here or not others:  # in our own thread, where an interruption of the run arrives
-            return carry_many(self._local if here else self._others, verb, documents, timeout_s, together=together)
+            return carry_many(self._local if here else self._others, errands)
         with ThreadPoolExecutor(1) as pool:
-            ours = pool.submit(carry_many, self._local, verb, here, timeout_s)
-            return carry_many(self._others, verb, others, timeout_s, together=together) | ours.result()
+            ours = pool.submit(carry_many, self._local, here)
+            return carry_many(self._others, others) | ours.result()
 
-    def clocks(self, hosts: Sequence[str], timeout_s: float) -> dict[str, Clock | ChaosGpuError]:
-        """Compare the others' clocks with ours; this host's is ours."""
+    def carry_together(self, hosts: Sequence[str], agree: Agree, timeout_s: float) -> Replies:
+        """Compare the others' clocks with ours, which is this host's too, and carry by both at the same time."""
+        if self._here not in hosts:
+            return carry_together(self._others, hosts, agree, timeout_s)
         others = [host for host in hosts if host != self._here]
-        found = clocks(self._others, others, timeout_s) if others else {}
-        return found | {host: Clock(0.0, 0.0) for host in hosts if host == self._here}
+        with ThreadPoolExecutor(1) as pool:
+            ours: list[Future[Replies]] = []
+
+            def of_all(found: Clocks) -> Errands:
+                errands = dict(agree({self._here: Clock(0.0, 0.0), **found}))
+                ours.append(pool.submit(carry_many, self._local, {self._here: errands.pop(self._here, [])}))
+                return errands
+
+            return carry_together(self._others, others, of_all, timeout_s) | ours[0].result()
 
     def _way(self, host: str) -> Transport:
         return self._local if host == self._here else self._others

@@ -4,9 +4,11 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chaosgpu.controls.last_look import last_look
 from chaosgpu.controls.left_behind import LeftBehind, left_behind
 from chaosgpu.errors import Unreachable
 from chaosgpu.fleet.ask import use_transport
@@ -50,20 +52,24 @@ def test_with_the_real_agent_a_process_that_stays_makes_the_run_unsafe(tmp_path:
     assert "lease.clean" in played.types
 
 
+def _left(run: Any) -> LeftBehind:
+    return left_behind(run, last_look(run, ["localhost"], also_keep=False).residue)
+
+
 def test_a_host_that_cannot_say_is_not_clean() -> None:
     class _Run:
-        book = Book()
+        id, book = "run", Book()
 
     _Run.book.put(Lease("l1", "localhost", "tiny.flag", "clean"))
     said: JsonObject = {"values": {"findings": []}, "unknown": {"our units": "systemctl did not answer"}}
     with use_transport(MemoryTransport(lambda _verb, _request: said)):
-        assert left_behind(_Run()) == LeftBehind(unknown="our units: systemctl did not answer")  # type: ignore[arg-type]
+        assert _left(_Run()) == LeftBehind(unknown="our units: systemctl did not answer")
 
     def silent(_verb: str, _request: JsonObject) -> JsonObject:
         raise Unreachable("no answer")
 
     with use_transport(MemoryTransport(silent)):
-        assert left_behind(_Run()) == LeftBehind(unknown="no answer")  # type: ignore[arg-type]
+        assert _left(_Run()) == LeftBehind(unknown="no answer")
 
 
 @pytest.mark.parametrize("state", ["stuck", "active"])
@@ -72,7 +78,8 @@ def test_a_lease_that_is_open_is_told_once(state: str) -> None:
         book = Book()
 
     _Run.book.put(Lease("l1", "localhost", "tiny.flag", state))
-    asked = MemoryTransport(lambda _verb, _request: {})
-    with use_transport(asked):
-        assert left_behind(_Run()) == LeftBehind()  # type: ignore[arg-type]
-    assert asked.asked == []
+    finding: JsonObject = {"lease": "l1", "kind": "claim.ended", "where": "w", "what": "x", "by_hand": "y"}
+    answer: JsonObject = {"values": {"findings": [finding]}}
+    assert left_behind(_Run(), {"localhost": answer}) == LeftBehind()  # type: ignore[arg-type]
+    _Run.book.put(Lease("l1", "localhost", "tiny.flag", "clean"))
+    assert left_behind(_Run(), {"localhost": answer}).found  # type: ignore[arg-type]

@@ -10,8 +10,10 @@ import pytest
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, NotReached, Refused, Unreachable
 from chaosgpu.fleet.ansible.environment import environment
-from chaosgpu.fleet.ask import ask, ask_many, operator
+from chaosgpu.fleet.ask import Question, ask, ask_all, ask_many, ask_together, operator
 from chaosgpu.fleet.everywhere import ask_everywhere, how, told
+from chaosgpu.fleet.transports import Clock, Clocks
+from chaosgpu.fleet.transports import ansible as transport
 from unit.fleet.conftest import Named
 
 _SECRET = "hunter2hunter2"  # noqa: S105 (what must be seen nowhere)
@@ -87,6 +89,56 @@ def test_no_answer_has_a_reason(  # noqa: PLR0917 (one row a case)
         ask("gpu1", "list", {}, within_s)
     assert type(raised.value) is kind
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987.5" in _read(path)]
+
+
+def test_several_questions_to_a_host_are_answered_in_order_and_our_agents_own_ones_apart(
+    named: Named, agent: Path
+) -> None:
+    named()
+    with agent.open("ab") as file:
+        file.write(b"\0")
+    questions = [Question("gpu1", "list", {}, 30), Question("down", "list", {}, 30), Question("gpu1", "facts", {}, 30)]
+    listed, down, facts = ask_all([*questions, Question("down", "record", {"lease": "l"}, 30)])[:3]
+    assert isinstance(listed, dict)
+    assert type(down) is NotReached
+    assert isinstance(facts, Refused)
+    assert "is not the one of this controller" in str(facts)
+
+
+def test_clocks_are_compared_and_what_is_then_agreed_is_asked_in_one_run_of_ansible(
+    named: Named, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named()
+    runs: list[str] = []
+    ours = transport.run_playbook
+    monkeypatch.setattr(transport, "run_playbook", lambda *words, **more: runs.append("one") or ours(*words, **more))
+    met: list[Clocks] = []
+
+    def agree(found: Clocks) -> list[Question]:
+        met.append(found)
+        halt = Question("gpu2", "halt", {"by": "gpu2", "reason": "a test"}, 30)
+        return [halt, Question("gpu1", "list", {}, 30), Question("gpu2", "list", {}, 30)]
+
+    answers = ask_together(["gpu1", "gpu2"], agree, 30)
+    halted, _, listed = [one for one in answers if isinstance(one, dict)]
+    assert halted["halted"] == listed["halted"]
+    assert listed["leases"] == []
+    [found] = met
+    clocks = [found[host] for host in ("gpu1", "gpu2")]
+    assert all(isinstance(one, Clock) and abs(one.ahead_s) <= one.error_s + 0.001 for one in clocks)
+    assert runs == ["one"]
+    assert agent.exists()
+
+
+def test_where_a_clock_is_unknown_whoever_agrees_may_refuse_and_nothing_is_asked(named: Named, agent: Path) -> None:
+    named()
+
+    def agree(found: Clocks) -> list[Question]:
+        raise Refused(f"the clock of down is unknown: {found['down']}; gpu1 has one: {found['gpu1']}")
+
+    with pytest.raises(Refused, match=r"unknown: down cannot be reached for 'clock'.*gpu1 has one: Clock\("):
+        ask_together(["gpu1", "down"], agree, 30)
+    assert agent.exists()
 
 
 def test_a_wrong_vault_password_is_told_and_nothing_is_sent(

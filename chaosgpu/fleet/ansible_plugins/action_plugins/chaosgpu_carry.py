@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carry one document to the agent of a host and its answer back: one command over the connection that Ansible has.
+"""Carry documents to the agent of a host and its answers back: one command over the connection that Ansible has.
 
 Both lie in a private folder. Nothing of them is an argument, a variable or a result of a task: no callback, log or
 list of processes sees them.
@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 
 # The statuses of the command on the host, and two of our own.
 _MISSING, _OTHER, _IN_USE, _NOT_INSTALLED = 90, 91, 94, 95
+_LOOK_S = 0.02
 
 
 class ActionModule(ActionBase):
@@ -26,7 +27,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS: "frozenset[str]" = frozenset()
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Any:
-        """Send the document of this host and write the answer beside it."""
+        """Send the documents of this host and write what came back beside them."""
         result = super().run(tmp, task_vars)
         folder = Path(os.environ["CHAOSGPU_CARRY"])
         order = json.loads((folder / "order.json").read_text())
@@ -34,16 +35,16 @@ class ActionModule(ActionBase):
         if number is None:
             raise AnsibleActionFail("there is no document for this host")
         if "clock" in order:
-            answer = self._compared(order["clock"])
-        else:
+            _write(folder, f"{number}.clock", self._compared(order["clock"]))
+            _wait(folder / "go", order["clock"]["wait_s"])
+        command = folder / f"{number}.command"
+        if command.exists():
             document = (folder / f"{number}.request").read_bytes()
-            answer = self._carried(order["command"], document)
+            answer = self._carried(command.read_text(), document)
             if "push" in order and answer["status"] in (_MISSING, _OTHER) and not answer["stdout"].strip():
                 refused = self._pushed(order["push"], folder / "agent.pyz", fresh=answer["status"] == _MISSING)
-                answer = refused or self._carried(order["command"], document)
-        unfinished = folder / f"{number}.unfinished"
-        unfinished.write_text(json.dumps(answer))
-        unfinished.rename(folder / f"{number}.answer")
+                answer = refused or self._carried(command.read_text(), document)
+            _write(folder, f"{number}.answer", answer)
         result["changed"] = False
         return result
 
@@ -54,10 +55,10 @@ class ActionModule(ActionBase):
     def _pushed(self, push: Any, file: Path, *, fresh: bool) -> Any:
         """Put our agent there, never over one that holds a lease or cannot say; return an answer that says why not."""
         if not fresh:
-            listed = self._carried(push["list"], b'{"protocol": 1}')
+            listed = self._carried(push["list"], b'{"protocol": 1}\n')
             try:
-                held = json.loads(listed["stdout"])["leases"]
-            except (ValueError, KeyError, TypeError):
+                held = json.loads(listed["stdout"].splitlines()[0])["leases"]
+            except (ValueError, LookupError, TypeError):
                 return {**listed, "status": _IN_USE, "stdout": ""}
             if held:
                 names = ", ".join(str(lease.get("lease")) for lease in held)
@@ -73,7 +74,7 @@ class ActionModule(ActionBase):
     def _compared(self, wanted: Any) -> Any:
         """Read the host's clock several times and keep the quickest: its error is half of what the reading took."""
         best, said = None, ""
-        for _ in range(wanted["tries"]):
+        for tried in range(1, wanted["tries"] + 1):
             sent_s = time.time()
             done = self._low_level_execute_command("date +%s.%N", sudoable=False)
             back_s = time.time()
@@ -85,6 +86,22 @@ class ActionModule(ActionBase):
             half_s = (back_s - sent_s) / 2
             if best is None or half_s < best["error_s"]:
                 best = {"ahead_s": there_s - sent_s - half_s, "error_s": half_s}
-            if best["error_s"] <= wanted["enough_s"]:
+            if best["error_s"] <= wanted["enough_s" if tried < wanted["usual_tries"] else "usable_s"]:
                 break
         return {"clock": best, "said": said}
+
+
+def _write(folder: Path, name: str, found: Any) -> None:
+    """Write a file as a whole or not at all."""
+    unfinished = folder / f"{name}.unfinished"
+    unfinished.write_text(json.dumps(found))
+    unfinished.rename(folder / name)
+
+
+def _wait(go: Path, within_s: float) -> None:
+    """Wait until the clocks of all hosts are known and it is said what to do; else the controller ends us."""
+    until_s = time.monotonic() + within_s
+    while not go.exists():
+        if time.monotonic() > until_s:
+            raise AnsibleActionFail("nothing was agreed in time")
+        time.sleep(_LOOK_S)

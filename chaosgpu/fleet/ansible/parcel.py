@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The private folder as controller and action share it: what each host is asked, what it answered, and its clock."""
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
+from chaosgpu.fleet.ansible.agent_file import agent_digest, agent_file
+from chaosgpu.fleet.ansible.on_host import command, documents, install, split
+from chaosgpu.fleet.inventory import Inventory
+from chaosgpu.fleet.transports import Clock, Clocks, Errand, Errands, Reply
+from chaosgpu.fleet.values import JsonObject
+
+__all__ = ["Parcel", "within_s"]
+
+_VERBS = frozenset({"apply", "doctor", "facts", "halt", "list", "read", "record", "renew", "resume", "sweep", "undo"})
+# Whatever agent is there must be able to undo and to tell; only our own puts a fault in. The facts are asked for before
+# that, and are what a run is refused by.
+_CHECKED = frozenset({"apply", "facts"})
+
+
+def within_s(errands: Sequence[Errand]) -> float:
+    """Return how long the command of a host may take."""
+    return sum(errand.timeout_s for errand in errands)
+
+
+class Parcel:
+    """One folder for one run of Ansible. Each host has a number, by which its files are named."""
+
+    def __init__(self, folder: Path, hosts: Sequence[str], inventory: Inventory) -> None:
+        self._folder, self._inventory = folder, inventory
+        self._numbers = {host: number for number, host in enumerate(hosts)}
+        self._mark = secrets.token_hex(8)
+
+    def order(self, order: JsonObject, longest_s: float) -> None:
+        """Write what counts for all hosts, and our own agent where it may be put there instead of another."""
+        agent = self._inventory.agent
+        push: JsonObject = {}
+        if self._inventory.push:
+            (self._folder / "agent.pyz").write_bytes(agent_file())
+            listing = command(agent, [("list", False)], "", self._mark, math.ceil(longest_s))
+            push = {"push": {"list": listing, "install": install(agent)}}
+        numbers: JsonObject = {**self._numbers}
+        (self._folder / "order.json").write_text(json.dumps({**order, **push, "hosts": numbers}))
+
+    def fill(self, errands: Errands) -> None:
+        """Write each host's command and documents; there may be hosts without any."""
+        verbs = {errand.verb for those in errands.values() for errand in those}
+        if verbs - _VERBS:
+            raise BadArgument(f"The agent has no verb {min(verbs - _VERBS)!r}.")
+        digest = agent_digest() if verbs & _CHECKED else ""
+        for host, those in errands.items():
+            words = [(errand.verb, errand.verb in _CHECKED) for errand in those]
+            line = command(self._inventory.agent, words, digest, self._mark, math.ceil(within_s(those)))
+            self._path(host, "request").write_bytes(documents([errand.document for errand in those]))
+            self._path(host, "command").write_text(line)
+
+    def go(self) -> None:
+        """Let those go on that wait with their clock compared."""
+        (self._folder / "go").touch()
+
+    def clocks(self, why_none: Callable[[str], ChaosGpuError | None]) -> Clocks | None:
+        """Return what was found of each host's clock; None while one may still come."""
+        found: dict[str, Clock | ChaosGpuError] = {}
+        for host in self._numbers:
+            clock = self._clock(host) or why_none(host)
+            if clock is None:
+                return None
+            found[host] = clock
+        return found
+
+    def answers(self, host: str) -> list[Reply] | None:
+        """Return the reply to each errand of a host, and then the rest of its command's; None where none came."""
+        try:
+            found = json.loads(self._path(host, "answer").read_bytes())
+        except FileNotFoundError:
+            return None
+        stdout, stderr = (str(found[name]).encode(errors="surrogateescape") for name in ("stdout", "stderr"))
+        return split(Reply(int(found["status"]), stdout, stderr), self._mark)
+
+    def _clock(self, host: str) -> Clock | ChaosGpuError | None:
+        try:
+            found = json.loads(self._path(host, "clock").read_bytes())
+        except FileNotFoundError:
+            return None
+        clock = found["clock"]
+        if clock is None:
+            return Unreachable(f"the clock of {host} cannot be read: `date +%s.%N` said {found['said']!r}")
+        return Clock(float(clock["ahead_s"]), float(clock["error_s"]))
+
+    def _path(self, host: str, kind: str) -> Path:
+        return self._folder / f"{self._numbers[host]}.{kind}"
