@@ -21,13 +21,14 @@ from chaosgpu.controls.progress import Pulse
 from chaosgpu.controls.signals import Phase, StopSignals
 from chaosgpu.controls.stopping import Stopping
 from chaosgpu.controls.watch import Watch
-from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken
+from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken, Refused
 from chaosgpu.fleet.ask import use_inventory
 from chaosgpu.fleet.inventory import Inventory, named_inventory
 from chaosgpu.fleet.redaction import redact
 from chaosgpu.fleet.targets import chosen
 from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease import directory
+from chaosgpu.lease.fleet_ttl import fleet_ttl_s
 from chaosgpu.lease.hosts import hosts_of_run
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
@@ -182,12 +183,26 @@ class Session:
         if self.run is None:
             return None
         hits = self.hits()
+        begun_s = self.names.monotonic()
         refused, seen = why_hosts_refuse(hosts_of_run(self.run), hits, self.run.directory)
+        refused = refused or self._why_renewal_refuses(self.run, self.names.monotonic() - begun_s)
         if refused is None:
             self.hosts_known = True
             self.looked_s = self.names.monotonic()  # they have just said that nobody has halted them
             show_hits(hits, seen)
         return refused
+
+    def _why_renewal_refuses(self, run: Run, round_trip_s: float) -> str | None:
+        """Say for how long a renewal over the inventory counts, by what a round trip took."""
+        if self.inventory is None:
+            return None
+        try:
+            run.fleet_ttl_s = fleet_ttl_s(self.inventory, round_trip_s)
+        except Refused as error:
+            return str(error)
+        if run.fleet_ttl_s is not None:
+            logger.info("Leases are renewed for %.0f s; a round trip took %.1f s", run.fleet_ttl_s, round_trip_s)
+        return None
 
     def _why_stops_refuse(self) -> str | None:
         """Look at the stop conditions before anything is played; what a host watches goes with each fault."""

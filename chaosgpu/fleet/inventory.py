@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.arguments import flag
-from chaosgpu.fleet.values import JsonMapping, JsonObject
+from chaosgpu.fleet.values import JsonMapping, JsonObject, seconds
 
 __all__ = ["AGENT", "Inventory", "named_inventory", "recorded_inventory"]
 
@@ -20,6 +20,8 @@ _KEYS = (
     "chaosgpu_together",
     "chaosgpu_push_agent",
     "chaosgpu_agent_path",
+    "chaosgpu_renew_fleet",
+    "chaosgpu_ttl_s",
 )
 
 
@@ -35,6 +37,9 @@ class Inventory:
     together: bool = True
     # Whether a host without our agent's file gets it before a fault is put in.
     push: bool = False
+    # Whether leases are renewed, over Ansible too, and for how long at a time; None: as the round trip asks for.
+    renew: bool = False
+    ttl_s: float | None = None
 
     def as_json(self) -> JsonObject:
         """Return it for the ledger."""
@@ -56,6 +61,9 @@ def named_inventory(configuration: Mapping[str, object]) -> Inventory | None:
                 f"{', '.join(given)} is set without chaosgpu_inventory: name the inventory that it is of."
             )
         return None
+    renew = flag("chaosgpu_renew_fleet", given.get("chaosgpu_renew_fleet", False))
+    if "chaosgpu_ttl_s" in given and not renew:
+        raise BadArgument("chaosgpu_ttl_s is for how long a renewal counts: set chaosgpu_renew_fleet to true as well.")
     return Inventory(
         sources,
         _limit(given.get("chaosgpu_limit")),
@@ -63,6 +71,8 @@ def named_inventory(configuration: Mapping[str, object]) -> Inventory | None:
         _agent(given.get("chaosgpu_agent_path", AGENT)),
         flag("chaosgpu_together", given.get("chaosgpu_together", True)),
         flag("chaosgpu_push_agent", given.get("chaosgpu_push_agent", False)),
+        renew,
+        seconds("chaosgpu_ttl_s", given["chaosgpu_ttl_s"]) if "chaosgpu_ttl_s" in given else None,
     )
 
 

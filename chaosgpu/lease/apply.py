@@ -29,7 +29,7 @@ from chaosgpu.lease.hosts import hosts_for
 from chaosgpu.lease.put_in import UNDO_S, Order, PutIn
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
-from chaosgpu.lease.together import Start, agreed, spread
+from chaosgpu.lease.together import LEAST_S, Start, agreed, spread
 from chaosgpu.lease.undo import undo_leases
 
 __all__ = ["MARGIN_S", "TTL_S", "apply_fault"]
@@ -40,6 +40,8 @@ logger = logging.getLogger("chaostoolkit")
 MARGIN_S = 10.0
 # A lease that may last longer than this is renewed, and ends this long after the last sign of progress of the run.
 TTL_S = 30.0
+# By the time that a host reads the instant, less of its lease's time is left.
+_SOONER_S = 0.5
 
 
 def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:
@@ -90,7 +92,7 @@ class _Wanted:
         run, longest_s = self.run, self.duration_s + MARGIN_S
         orders = []
         for host in names:
-            way, start = _way(host, longest_s), starts.get(host)
+            way, start = _way(run, host, longest_s), starts.get(host)
             lasts_s = longest_s + (0.0 if start is None else start.lead_s)
             ttl_s, lease = lasts_s if way is None else way.ttl_s, run.names.lease()
             orders.append(Order(lease, host, self.fault, dict(self.params), ttl_s, lasts_s, way, self.timeout_s, start))
@@ -121,7 +123,10 @@ def _at_one_instant(wanted: _Wanted, names: Sequence[str]) -> tuple[PutIn, list[
     putting: list[PutIn] = []
 
     def agree(found: Clocks) -> list[Question]:
-        starts = agreed(clock, wanted.fault, found, clock.monotonic() - begun_s, wanted.duration_s)
+        # The agent refuses an instant that is further ahead than half of the lease's time.
+        way = _way(wanted.run, names[0], wanted.duration_s + MARGIN_S)
+        furthest_s = max(wanted.duration_s, LEAST_S) if way is None else way.ttl_s / 2 - _SOONER_S
+        starts = agreed(clock, wanted.fault, found, clock.monotonic() - begun_s, furthest_s)
         putting.append(wanted.reserved(names, starts))
         return putting[0].questions()
 
@@ -147,10 +152,13 @@ def _apart(run: Run, fault: str, orders: Sequence[Order], leases: Sequence[JsonO
     return {"together": found}
 
 
-def _way(host: str, longest_s: float) -> Way | None:
+def _way(run: Run, host: str, longest_s: float) -> Way | None:
     """Say how the lease is renewed; None where its time is shorter than a TTL, or where only we can reach the agent."""
-    command = command_of(host) if longest_s > TTL_S else None
-    return None if command is None else Way(command, operator(), TTL_S)
+    ttl_s = TTL_S if run.fleet_ttl_s is None else run.fleet_ttl_s
+    command = command_of(host) if longest_s > ttl_s else None
+    if command is None:
+        return None
+    return Way(command, operator(), ttl_s, None if run.fleet_ttl_s is None else host)
 
 
 def _partial(

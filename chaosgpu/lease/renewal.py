@@ -26,11 +26,14 @@ type Start = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]
 
 
 class Way:
-    """How a lease is renewed: by which command its agent is reached, in whose name, for how long."""
+    """How a lease is renewed: by which command its agent is reached, in whose name, for how long.
 
-    def __init__(self, command: Sequence[str], operator: str, ttl_s: float) -> None:
-        self.ttl_s = ttl_s
-        self.order: JsonObject = {"command": [*command], "operator": operator, "ttl_s": ttl_s}
+    A command that reaches several hosts is told the `host` of each lease.
+    """
+
+    def __init__(self, command: Sequence[str], operator: str, ttl_s: float, host: str | None = None) -> None:
+        self.ttl_s, self.host = ttl_s, host
+        self.order: JsonObject = {"command": [*command], "operator": operator, "ttl_s": ttl_s, "fleet": bool(host)}
 
 
 def start_renewer(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
@@ -78,7 +81,7 @@ class Renewal:
                         os.set_blocking(stream.fileno(), False)
                 self.ttl_s = way.ttl_s
                 self._tell(way.order)
-            self._tell({"at": now_s(), "hold": lease})
+            self._tell({"at": now_s(), "hold": lease, "host": way.host})
             if self.ended is not None:
                 raise Refused(f"The lease would not be renewed, so it was not made: {self.ended}.")
 

@@ -3,8 +3,8 @@
 
 `python -m chaosgpu.lease.renewer`. JSON lines come in from the controller, and their end is the controller's end:
 {"command", "operator", "ttl_s"} first, then {"at"} (a sign of progress, stamped by its sender with
-CLOCK_BOOTTIME), {"hold": lease}, {"drop": lease}, {"stop": true}. JSON lines go out: {"renewed": [...]},
-{"failed": why}, {"stopped": why}.
+CLOCK_BOOTTIME), {"hold": lease, "host"}, {"drop": lease}, {"stop": true}. JSON lines go out: {"renewed": [...]},
+{"failed": why}, {"stopped": why}. With "fleet" in the order the command is told on which host each lease is.
 
 A renewal buys time from the last sign of progress, not from now: whatever dies or stands still, and whichever
 process that is, no lease outlasts that sign by more than its TTL (and the time that one call to the agent takes).
@@ -44,7 +44,7 @@ class Terms:
     next_s: float = 0.0
     paid_s: float = 0.0  # the sign on which was renewed last
     stopped: str | None = None
-    leases: dict[str, None] = field(default_factory=dict)
+    leases: dict[str, object] = field(default_factory=dict)  # on which host each is
 
     def take(self, message: _Message, at_s: float) -> None:
         """Take one message of the controller."""
@@ -53,7 +53,7 @@ class Terms:
             self.sign_s = max(self.sign_s, min(at, at_s))
         if isinstance(hold := message.get("hold"), str):
             self.next_s = self.next_s if self.leases else at_s + self.ttl_s / _PARTS
-            self.leases[hold] = None
+            self.leases[hold] = message.get("host")
         if isinstance(drop := message.get("drop"), str):
             self.leases.pop(drop, None)
         if message.get("stop"):
@@ -87,6 +87,7 @@ class Renewer:
             raise TypeError(f"not an order: {order}")
         self._command = [str(word) for word in command]
         self._operator = str(order["operator"])
+        self._fleet = order.get("fleet") is True
         self._rest = rest
         self.terms = Terms(float(ttl_s), now_s())
 
@@ -113,13 +114,16 @@ class Renewer:
 
     def _renew(self, ttl_s: float) -> None:
         """Ask the agent once for all leases; a failure is told and tried again soon."""
-        leases = list(self.terms.leases)
-        request = {"protocol": 1, "operator": self._operator, "leases": leases, "ttl_s": round(ttl_s, 3)}
+        request = {"protocol": 1, "operator": self._operator, "leases": [*self.terms.leases], "ttl_s": round(ttl_s, 3)}
+        request |= {"hosts": self.terms.leases} if self._fleet else {}
         found = ask([*self._command, "renew"], json.dumps(request).encode(), max(1.0, self.terms.ttl_s / _PARTS))
         renewed = found.get("leases")
-        failed = not isinstance(renewed, list)
+        failed = not isinstance(renewed, list) or "failed" in found
         self.terms.renewed(now_s(), failed=failed)
-        say({"failed": str(found.get("error", found))[:600]} if failed else {"renewed": renewed})
+        if isinstance(renewed, list):
+            say({"renewed": renewed})
+        if failed:
+            say({"failed": str(found.get("failed") or found.get("error", found))[:600]})
 
 
 def ask(command: list[str], document: bytes, timeout_s: float) -> _Message:

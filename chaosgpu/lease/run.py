@@ -33,6 +33,8 @@ class Run:
     gaps: list[str] = field(default_factory=list)
     # Conditions that each host watches for each fault of the run, as the agent reads them.
     stop_when: JsonObject | None = None
+    # Where leases of a fleet are renewed: for how long at a time.
+    fleet_ttl_s: float | None = None
     # The hosts that each pattern of the experiment means, as they were chosen.
     chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

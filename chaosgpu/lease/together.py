@@ -9,13 +9,14 @@ from chaosgpu.fleet.transports import Clock, Clocks
 from chaosgpu.fleet.values import JsonObject
 from chaosgpu.lease.ids import Names
 
-__all__ = ["Start", "agreed", "spread"]
+__all__ = ["LEAST_S", "Start", "agreed", "spread"]
 
 # A clock that is further off, or may be, is refused.
 WITHIN_S = 0.05
 # Until the instant every host must have armed: so many times what comparing the clocks took, and this on top.
 _TIMES = 3.0
 _ARMING_S = 3.0
+LEAST_S = 2 * _ARMING_S
 # The agent waits no longer.
 _LONGEST_S = 60.0
 
@@ -39,10 +40,11 @@ class Start:
         }
 
 
-def agreed(names: Names, fault: str, found: Clocks, took_s: float, duration_s: float) -> dict[str, Start]:
+def agreed(names: Names, fault: str, found: Clocks, took_s: float, furthest_s: float) -> dict[str, Start]:
     """Agree on an instant by what was found of each host's clock, and return each host's time of it.
 
-    `took_s` is what finding it took. Raises Refused where a clock is unknown or off.
+    `took_s` is what finding it took, and the instant is no more than `furthest_s` ahead. Raises Refused where a clock
+    is unknown or off.
     """
     wrong = [sentence for host, clock in found.items() if (sentence := _why_not(host, clock))]
     if wrong:
@@ -50,8 +52,7 @@ def agreed(names: Names, fault: str, found: Clocks, took_s: float, duration_s: f
             f"{fault} was not put in on {', '.join(found)} at one instant: {'; '.join(wrong)}. Let the hosts keep time "
             "(chrony), or set chaosgpu_together to false in the configuration. Nothing was touched."
         )
-    # The agent refuses an instant that is further ahead than half of the lease's time.
-    lead_s = min(_ARMING_S + _TIMES * took_s, _LONGEST_S - 1, max(duration_s, 2 * _ARMING_S))
+    lead_s = min(_ARMING_S + _TIMES * took_s, _LONGEST_S - 1, furthest_s)
     at_s = names.now().timestamp() + lead_s
     return {
         host: Start(at_s + clock.ahead_s, clock.ahead_s, clock.error_s, lead_s)

@@ -5,8 +5,10 @@ Connection, become, vault, forks and bastions are the user's own. The documents 
 the connection's standard input: they are on no command line, in no variable and in no result.
 """
 
+import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,8 +43,10 @@ class AnsibleTransport:
         self._inventory = inventory
 
     def command_of(self, host: str) -> tuple[str, ...] | None:  # noqa: ARG002 (the seam)
-        """Return None: leases of a fleet are not renewed, they end when their time is over."""
-        return None
+        """Return the program that renews on all hosts; None where leases end when their time is over, the default."""
+        if not self._inventory.renew:
+            return None
+        return (sys.executable, "-m", "chaosgpu.fleet.renew", json.dumps(self._inventory.as_json()))
 
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Carry to one host."""

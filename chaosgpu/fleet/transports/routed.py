@@ -26,8 +26,8 @@ class RoutedTransport:
         self._here, self._local, self._others = here, local, others
 
     def command_of(self, host: str) -> tuple[str, ...] | None:
-        """Return what the host's own transport says."""
-        return self._way(host).command_of(host)
+        """Return what reaches all hosts, this one too, where there is such a command; else the host's own."""
+        return self._others.command_of(host) or self._way(host).command_of(host)
 
     def carry(self, host: str, verb: str, document: bytes, timeout_s: float) -> Reply:
         """Carry by the host's own transport."""
