@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages mutation clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-fleet mutation clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
@@ -61,6 +61,10 @@ figures-hosts:
 figures-packages:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/packages.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
+
+figures-fleet:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/fleet.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
 mutation:
 	@scripts/install.sh lab,dev
