@@ -5,15 +5,16 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, NotReached, Refused, Unreachable
+from chaosgpu.fleet.ansible import playbook
 from chaosgpu.fleet.ansible.environment import environment
 from chaosgpu.fleet.ask import Question, ask, ask_all, ask_many, ask_together, operator
 from chaosgpu.fleet.everywhere import ask_everywhere, how, told
 from chaosgpu.fleet.transports import Clock, Clocks
-from chaosgpu.fleet.transports import ansible as transport
 from unit.fleet.conftest import Named
 
 _SECRET = "hunter2hunter2"  # noqa: S105 (what must be seen nowhere)
@@ -110,8 +111,13 @@ def test_clocks_are_compared_and_what_is_then_agreed_is_asked_in_one_run_of_ansi
 ) -> None:
     named()
     runs: list[str] = []
-    ours = transport.run_playbook
-    monkeypatch.setattr(transport, "run_playbook", lambda *words, **more: runs.append("one") or ours(*words, **more))
+    ours = playbook._mind
+
+    def mind(*told: Any) -> int:
+        runs.append("one")
+        return ours(*told)
+
+    monkeypatch.setattr(playbook, "_mind", mind)
     met: list[Clocks] = []
 
     def agree(found: Clocks) -> list[Question]:
