@@ -70,10 +70,7 @@ def test_a_host_behind_a_bastion_is_reached_through_it_and_not_without(
         host.run(["nft", "delete", "table", "inet", "bastion"], check=True)
 
 
-_ADMIN = (
-    "useradd -m boss && echo boss:right-word | chpasswd && "
-    "cp -r /home/ops/.ssh /home/boss/ && chown -R boss: /home/boss"
-)
+_ADMIN = "useradd -m boss && echo boss:right-word | chpasswd && cp -r ~ops/.ssh ~boss/ && chown -R boss: ~boss"
 _SUDOER = "Defaults env_keep += CHAOSGPU_SIM_STATE\nboss ALL=(ALL) ALL\n"
 
 
