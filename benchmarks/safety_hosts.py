@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench.hosts import Bench  # noqa: E402 (in the tests' folder, wherever the tree lies)
 from bench.machine import why_not  # noqa: E402
-from bench.plan import BENCHES  # noqa: E402
+from bench.plan import BENCHES, BenchFailed  # noqa: E402
 from bench.strike import Striker  # noqa: E402
 from chaosgpu.agent.shim.library import provide  # noqa: E402
 from safety_jobs import Batch, Done, Look, kept_aside  # noqa: E402
@@ -64,9 +64,13 @@ def do(directory: Path, shim_sha256: str, name: str, task: Look | Batch) -> Done
 def _strike_all(striker: Striker, batch: Batch) -> Iterator[Line]:
     """Strike the points of one batch; a host with something left is kept aside and started anew."""
     jobs = list(batch.jobs)
-    while jobs:
-        for name, tries, outcome in striker.strike(batch.fault, jobs, batch.segments):
-            jobs = jobs[1:]
-            yield Line.of(name, tries, outcome)
-            if outcome.residue:
-                striker.renew(kept_aside(batch.fault, name))
+    try:
+        while jobs:
+            for name, tries, outcome in striker.strike(batch.fault, jobs, batch.segments):
+                jobs = jobs[1:]
+                yield Line.of(name, tries, outcome)
+                if outcome.residue:
+                    striker.renew(kept_aside(batch.fault, name))
+    except BenchFailed as error:  # the connection, not the agent: what is left of the batch is planned again
+        print(error, flush=True)
+        striker.restart()

@@ -60,6 +60,10 @@ class Striker:
     def renew(self, kept: Path) -> None:
         """Keep what is left of the agent's state aside, and start the host anew."""
         shutil.copytree(f"/proc/{self._host.init()}/root{HOME}", kept, dirs_exist_ok=True)
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the host anew."""
         self._host.reboot()
         self.prepare()
 
