@@ -28,6 +28,10 @@ from chaosgpu.agent.main import Parts, main
 
 here = os.path.abspath(sys.argv[0])
 parts = Parts(command=(sys.executable, "-I", "-S", here))
+if sys.argv[1:2] == ["self-drill"]:
+    from chaosgpu.agent.triggers.command import run
+
+    sys.exit(run(sys.argv[2:], parts.command))
 sys.exit(main(sys.argv[1:], sys.stdin.buffer, sys.stdout.buffer, parts))
 """
 

@@ -18,7 +18,8 @@ _HEAD = """\
 
 Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
 back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`) and in
-`chaosgpu.host.actions` (`unit.*`, `package.*`).
+`chaosgpu.host.actions` (`unit.*`, `package.*`). `selfdrill.file` has no action: it is for `chaosgpu self-drill`
+([self-drill.md](self-drill.md)), which proves with it that a host undoes what was put in.
 
 **Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
 are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:

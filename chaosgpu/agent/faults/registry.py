@@ -14,6 +14,7 @@ from chaosgpu.agent.faults.persistence_off import PersistenceOff
 from chaosgpu.agent.faults.power_cap import PowerCap
 from chaosgpu.agent.faults.process_kill import ProcessKill
 from chaosgpu.agent.faults.process_stop import ProcessStop
+from chaosgpu.agent.faults.selfdrill import FileText
 from chaosgpu.agent.faults.unit_cuda_errors import UnitCudaErrors
 from chaosgpu.agent.faults.unit_freeze import UnitFreeze
 from chaosgpu.agent.faults.unit_gpu_deny import UnitGpuDeny
@@ -43,6 +44,7 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     UnitKvCacheShrink(),
     UnitCudaErrors(),
     PackageInstall(),
+    FileText(),
 )
 
 REGISTRY: Dict[str, Fault[Any]] = {fault.name: fault for fault in _FAULTS}

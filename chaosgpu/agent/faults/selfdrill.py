@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two faults that harm nobody, for `chaosgpu self-drill`: a text in a file of the drill's own, and a lock on one.
 
-They go the way of every fault. Only an agent with a home of its own takes them, and only for files beside that home;
-the host's own agent does not have them, so no policy needs to permit them.
+They go the way of every fault. An agent with a home of its own takes them for files beside that home alone. The host's
+own agent has the first one, if its policy permits it, for files in `selfdrill/` of its state root and no others.
 """
 
 import fcntl
 import os
+import re
 from typing import Any, Dict, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Forbidden, NoEffect, Refused, Unverified
 from chaosgpu.agent.faults.contract import Context, Fault, Held, HolderPlan, Restored
+from chaosgpu.agent.faults.own_folder import open_plain
 from chaosgpu.agent.hold import Gate, LeaseView, Role
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["FAULTS", "ROLES", "FileText", "LockHeld"]
+__all__ = ["BROKEN", "FAULTS", "FOLDER", "ROLES", "FileText", "LockHeld"]
 
 BROKEN = "broken"
+FOLDER = "selfdrill"  # in the state root of the host's own agent
 _MOST_BYTES = 4096
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class _OnFile(Fault[str]):
@@ -26,9 +30,7 @@ class _OnFile(Fault[str]):
 
     tier = "T1"
     fidelity = "exact"
-    privilege = "user"
-    refuses = "an agent without a home of its own; a file that does not lie beside that home"
-    traps = "none: it is there to be struck"
+    traps = "none: it is there to be struck."
 
     def parse(self, raw: JsonMapping) -> str:
         """Return the path."""
@@ -49,49 +51,85 @@ class _OnFile(Fault[str]):
 
 
 class FileText(_OnFile):
-    """Changes the text in a file."""
+    """Changes the text in a file. `owner` is whose the folder of the host's own agent must be."""
 
     name = "selfdrill.file"
-    summary = "Changes the text in a file of the drill."
+    summary = "Changes the text in a file of `chaosgpu self-drill`; it harms nobody."
     plane = "state"
+    privilege = "root"
     claimed = "the file"
+    refuses = (
+        "every file but plain ones in `selfdrill/` of the agent's state root, a folder that must be root's own and "
+        "writable for nobody else; with `CHAOSGPU_AGENT_HOME` (where it needs no root) every file that does not lie "
+        "beside that home; a file of more than 4096 bytes"
+    )
+
+    def __init__(self, owner: int = 0) -> None:
+        self._owner = owner
 
     def check(self, params: str, context: Context) -> None:
         """Refuse a file that is not the drill's."""
-        super().check(params, context)
-        if _read(params) in (BROKEN, ""):
+        if context.limited_to_home is not None:
+            super().check(params, context)
+        found = self._raw(params, context)
+        if len(found) > _MOST_BYTES:
+            raise Refused(f"{params} has more than {_MOST_BYTES} bytes: it is no file of the drill.")
+        if _text(found) in (BROKEN, ""):
             raise NoEffect(f"{params} is broken already.")
 
     def claims(self, params: str, context: Context) -> Tuple[str, ...]:  # noqa: ARG002 (contract)
         """Return what it holds."""
         return (f"file:{params}",)
 
-    def capture(self, params: str, context: Context) -> JsonObject:  # noqa: ARG002 (contract)
+    def capture(self, params: str, context: Context) -> JsonObject:
         """Return what is there."""
-        return {"text": _read(params)}
+        return {"text": self._read(params, context)}
 
     def inject(self, params: str, prior: JsonMapping, context: Context) -> None:  # noqa: ARG002 (contract)
         """Write another text."""
-        _write(params, BROKEN)
+        self._write(params, BROKEN, context)
 
     def verify(self, params: str, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:  # noqa: ARG002 (contract)
         """Read it back."""
-        found = _read(params)
+        found = self._read(params, context)
         if found != BROKEN:
             raise Unverified(f"{params} holds {found!r}, not {BROKEN!r}.")
         return {"text": found}
 
-    def undo(self, params: str, prior: JsonMapping, context: Context) -> None:  # noqa: ARG002 (contract)
+    def undo(self, params: str, prior: JsonMapping, context: Context) -> None:
         """Write the text back, unless somebody else's is there."""
-        if _read(params) in (BROKEN, ""):  # empty: one who was killed between emptying and writing
-            _write(params, values.text(prior, "text"))
+        if self._read(params, context) in (BROKEN, ""):  # empty: one who was killed between emptying and writing
+            self._write(params, values.text(prior, "text"), context)
 
     def restored(self, params: str, prior: JsonMapping, held: Optional[Held], context: Context) -> Restored:  # noqa: ARG002 (contract)
         """Read it back."""
-        found = _read(params)
+        found = self._read(params, context)
         left = () if found == prior["text"] else (params,)
         by_hand = f"Write {prior['text']!r} into {params}."
         return Restored(found not in (BROKEN, ""), {"text": found}, left, by_hand=by_hand)
+
+    def _read(self, path: str, context: Context) -> str:
+        return _text(self._raw(path, context))
+
+    def _raw(self, path: str, context: Context) -> bytes:
+        with os.fdopen(self._open(path, os.O_RDONLY, context), "rb") as file:
+            return file.read(_MOST_BYTES + 1)
+
+    def _write(self, path: str, text: str, context: Context) -> None:
+        with os.fdopen(self._open(path, os.O_WRONLY | os.O_TRUNC, context), "wb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+
+    def _open(self, path: str, flags: int, context: Context) -> int:
+        """Open it; on the host's own agent nothing but a plain file of that folder, which no link leads out of."""
+        if context.limited_to_home is not None:
+            return os.open(path, flags)
+        folder, _, name = path.rpartition("/")  # os.path.split takes two slashes for one: a file has one claim
+        if context.lease_dir is None or folder != _folder_of(context.lease_dir) or not _NAME.fullmatch(name):
+            raise Forbidden(
+                f"{self.name} works on files in `{FOLDER}` of this agent's own state root alone, and {path} is none: "
+                "start it with `chaosgpu self-drill`."
+            )
+        return open_plain(path, flags, self._owner)
 
 
 class LockHeld(_OnFile):
@@ -100,7 +138,9 @@ class LockHeld(_OnFile):
     name = "selfdrill.holder"
     summary = "Holds a lock on a file of the drill."
     plane = "effect"
+    privilege = "user"
     claimed = "the lock"
+    refuses = "an agent without a home of its own; a file that does not lie beside that home"
 
     def check(self, params: str, context: Context) -> None:
         """Refuse a file that is not the drill's."""
@@ -134,14 +174,15 @@ class LockHeld(_OnFile):
         return Restored(gone, {"locked": not gone}, by_hand=f"End the process that holds the lock on {params}.")
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib costs 9 ms)
-        return file.read(_MOST_BYTES)
+def _folder_of(lease_dir: str) -> str:
+    """Return the drill's folder of the state root that this lease is in."""
+    home = os.path.dirname(os.path.dirname(lease_dir))  # noqa: PTH120 (as above)
+    return f"{home}/{FOLDER}"
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 (as above)
-        file.write(text)
+def _text(raw: bytes) -> str:
+    """Return what is written back byte by byte, whatever it is."""
+    return raw.decode(errors="surrogateescape")
 
 
 def _is_locked(path: str) -> bool:

@@ -48,12 +48,15 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
         reasons += _no_units(fault.name, host)
     if fault.name.startswith("package."):
         reasons += _no_packages(host)
-    if fault.privilege == "root" and os.geteuid() != 0:
+    drills = fault.name.startswith("selfdrill.")
+    if fault.privilege == "root" and os.geteuid() != 0 and not (drills and host.home.limited):
         reasons.append("it needs root, and this agent runs as another user")
     detail = (
         f"It cannot be used here: {'; '.join(reasons)}." if reasons else "It is permitted and its rights are there."
     )
     usable: Optional[bool] = not reasons
+    if reasons and drills:  # no drill of this host lacks it but the one of its own triggers
+        usable, detail = None, f"{detail} Only `chaosgpu self-drill --triggers` wants it."
     if usable and fault.name == _COMPILED and not any(os.access(path, os.X_OK) for path in COMPILERS):
         usable, detail = None, "It is permitted; without a C compiler (cc) here it wants a library built elsewhere."
     checks.append({"name": f"fault {fault.name}", "ok": usable, "detail": detail, "group": "faults"})

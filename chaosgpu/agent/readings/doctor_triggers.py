@@ -8,7 +8,7 @@ from chaosgpu.agent.install import CRON, UNITS
 from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.agent.units import CRON_FILE, RECOVER, SWEEP, cron_file, exec_line
 
-__all__ = ["triggers"]
+__all__ = ["cron_runs", "triggers"]
 
 Verdict = Tuple[Optional[bool], str]
 _HOW = "As root: `agent install-units`."
@@ -51,12 +51,13 @@ def _with_cron(command: Sequence[str], cron: str) -> Verdict:
     keeper = "There is no systemd here: a keeper process ends each lease at its deadline"
     if _text(f"{cron}/{CRON_FILE}") != cron_file(command):
         return False, f"{keeper}, and nothing stands behind it: {cron}/{CRON_FILE} is not there or another's. {_HOW}"
-    if not _cron_runs():
+    if not cron_runs():
         return False, f"{keeper}; {cron}/{CRON_FILE} stands behind it, but no cron runs."
     return True, f"{keeper}; cron sweeps every minute and at boot."
 
 
-def _cron_runs() -> bool:
+def cron_runs() -> bool:
+    """Tell whether a cron runs."""
     for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib costs 9 ms at start)
         if name.isdigit() and _text(f"/proc/{name}/comm").strip() in ("cron", "crond", "busybox crond", "fcron"):
             return True

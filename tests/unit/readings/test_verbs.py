@@ -131,6 +131,8 @@ def test_doctor_tells_which_faults_the_policy_does_not_permit(make_gpus: MakeGpu
     assert found["fault gpu.memory.fill"][0] is True
     assert found["fault gpu.burn"][0] is False
     assert "does not permit gpu.burn" in found["fault gpu.burn"][1]
+    drill = found["fault selfdrill.file"]  # what nothing but a drill wants is no failure where it is not permitted
+    assert (drill[0], "does not permit selfdrill.file" in drill[1]) == (None, True)
     policy.unlink()
     found = checks_of(agent.ask("doctor"))
     assert found["policy"][0] is False
