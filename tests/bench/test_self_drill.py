@@ -35,20 +35,20 @@ def _left(host: Host) -> list[str]:
 
 @pytest.fixture
 def swept(host: Host) -> Iterator[Host]:
-    assert "written" in json.loads(host.run([AGENT, "install-units"]).stdout)
+    host.run([AGENT, "install-units"], timeout_s=120.0, check=True)
     yield host
-    assert "removed" in json.loads(host.run([AGENT, "remove-units"]).stdout)
+    host.run([AGENT, "remove-units"], timeout_s=120.0, check=True)
 
 
 @pytest.mark.timeout(450)
 def test_each_trigger_alone_undoes_its_leases_and_nothing_is_left(swept: Host) -> None:
-    done = _drill(swept, "--repeat", "3", "--json")
+    done = _drill(swept, "--repeat", "2", "--json")
     found: dict[str, Any] = json.loads(done.stdout)
     print(done.stderr, done.stdout)  # noqa: T201 (the figures, for whoever asks pytest for them)
     assert done.returncode == 0, done.stderr
     assert (found["holds"], found["host"], found["left"]) == (True, swept.name, [])
     assert [one["trigger"] for one in found["triggers"]] == _NAMES
-    assert [len(one["late_s"]) for one in found["triggers"]] == [3, 3, 2]
+    assert [len(one["late_s"]) for one in found["triggers"]] == [2, 2, 2]
     assert all(0 <= late <= one["at_most_s"] for one in found["triggers"] for late in one["late_s"])
     assert [one["at_most_s"] for one in found["triggers"]] == [5.0, 5.0, 35.0]
     assert found["boot"] == {"installed": True, "why_not": ""}
@@ -79,13 +79,13 @@ def test_a_timer_that_starts_something_else_and_a_missing_sweep_are_found_out(us
     wait_until(lambda: _left(useless) == [])
 
 
-def test_a_drill_whose_session_is_lost_goes_on_to_its_end_or_ends_and_leaves_nothing(host: Host) -> None:
-    session = host.start(["sudo", "--non-interactive", AGENT, "self-drill"], user="ops")
-    wait_until(lambda: host.run(["sh", "-c", f"grep -l broken {_FOLDER}/*"]).stdout, 30.0)
-    session.kill()
-    session.wait()
+@pytest.mark.timeout(300)
+def test_a_drill_whose_session_is_lost_leaves_nothing(host: Host) -> None:
+    with host.start(["sudo", "--non-interactive", AGENT, "self-drill"], user="ops") as session:
+        wait_until(lambda: host.run(["sh", "-c", f"grep -l broken {_FOLDER}/*"]).stdout, 120.0)
+        session.kill()
     host.run(["pkill", "--signal", "HUP", "--full", "agent.pyz self-drill"], check=True)  # as from a lost terminal
-    wait_until(lambda: _left(host) == [], 30.0)
+    wait_until(lambda: _left(host) == [], 120.0)
 
 
 def test_whoever_is_not_root_is_told_to_be(host: Host) -> None:

@@ -64,8 +64,9 @@ def test_a_lease_without_a_keeper_is_found_out(agent_with: AgentWith, tmp_path: 
     """It is gone as soon as it was seen to be there."""
     wait = "    watch(host, folder, lambda left_s: min(_LOOK_EVERY_S, left_s))\n"
     agent = agent_with("watchdog/keep.py", wait, "    host.clock.sleep(0.05)\n")
-    left = _watch(agent, tmp_path / "host", KEEPER)
-    assert _only(left)["why_not"] == ["the lease has no keeper"]
+    left = _watch(agent, tmp_path / "host", {**KEEPER, "bound_s": 2.0})
+    still = "2 s after its deadline the lease was still in force"
+    assert _only(left)["why_not"] in (["the lease has no keeper"], [still])  # gone before it was looked for, or after
     assert _nothing_is_left(left), left
 
 
