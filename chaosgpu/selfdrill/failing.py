@@ -150,9 +150,19 @@ def _host_mends(world: World, *, keeper_is_ill: bool) -> Outcome:
 
 
 def _without_keeper(world: World) -> Callable[[], list[str]]:
+    """Look at what is left but the ill keeper, and what it has just started and will start again: its questions."""
+
     def look() -> list[str]:
-        alive = (f"process {pid}:" for pid in world.pids(*KEEPERS))
+        keepers = world.pids(*KEEPERS)
+        alive = (f"process {pid}:" for pid in keepers)
         of_keepers = (*alive, f"lock {world.lease_folder / 'keeper.lock'}", *world.units_of_keepers())
-        return [line for line in world.residue() if not line.startswith(of_keepers)]
+        left = [line for line in world.residue() if not line.startswith(of_keepers)]
+        return [line for line in left if not is_question(line, keepers)]
 
     return look
+
+
+def is_question(line: str, keepers: Sequence[int]) -> bool:
+    """Tell whether it is a process that a keeper has started, or one that has ended meanwhile."""
+    found = re.match(r"process (\d+):", line)
+    return found is not None and oracle.parent_of(int(found[1])) in (None, *keepers)

@@ -70,6 +70,12 @@ def _await_end(pid: str) -> None:
         time.sleep(0.001)
 
 
+def parent_of(pid: int) -> int | None:
+    """Return who started a process; None where it is gone."""
+    words = (_read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
+    return int(words[1]) if len(words) > 1 else None
+
+
 def verb_of(words: Iterable[str]) -> str:
     """Return the verb of one of our processes, empty where it is none."""
     after = [word for word in words if word]
