@@ -74,7 +74,6 @@ class Session:
     unchosen: str | None = None
     # Why the guard itself stopped the method.
     stopped: str | None = None
-    looked_s: float = 0.0
     look_took_s: float = 0.0
     # Whether the main thread knows of `stopped`: it must not be interrupted while it is already stopping.
     main_knows: bool = False
@@ -188,7 +187,8 @@ class Session:
         refused = refused or self._why_renewal_refuses(self.run, self.names.monotonic() - begun_s)
         if refused is None:
             self.hosts_known = True
-            self.looked_s = self.names.monotonic()  # they have just said that nobody has halted them
+            self.run.looked_s = self.names.monotonic()  # they have just said that nobody has halted them
+            self.look_took_s = self.run.looked_s - begun_s
             show_hits(hits, seen)
         return refused
 
@@ -263,12 +263,11 @@ class Session:
         expected = [lease for lease in run.book.all() if lease.in_force]
         due_s = min((lease.expires_at_s for lease in expected), default=math.inf)
         now_s = self.names.monotonic()
-        next_s = self.looked_s + max(_LOOK_EVERY_S if expected else _LOOK_IDLE_S, _LOOK_PARTS * self.look_took_s)
-        if now_s < max(self.looked_s + _LOOK_AGAIN_S, min(due_s, next_s)):
+        next_s = run.looked_s + max(_LOOK_EVERY_S if expected else _LOOK_IDLE_S, _LOOK_PARTS * self.look_took_s)
+        if now_s < max(run.looked_s + _LOOK_AGAIN_S, min(due_s, next_s)):
             return None
         found = look(run, hosts_of_run(run), _LOOK_FOR_S)
-        self.looked_s = self.names.monotonic()
-        self.look_took_s = self.looked_s - now_s
+        self.look_took_s = run.looked_s - now_s
         for lease in found.missing:
             self.stopped = f"{lease.fault} on {lease.host} was not in force to the end: {lease.ended_early}"
         self.stopped = found.halted or self.stopped

@@ -26,7 +26,8 @@ from chaosgpu.fleet.transports import Clocks
 from chaosgpu.fleet.values import JsonMapping, JsonObject, number, seconds
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.hosts import hosts_for
-from chaosgpu.lease.put_in import UNDO_S, Order, PutIn
+from chaosgpu.lease.order import Order
+from chaosgpu.lease.put_in import UNDO_S, PutIn
 from chaosgpu.lease.renewal import Way
 from chaosgpu.lease.run import Run, current_run
 from chaosgpu.lease.together import LEAST_S, Start, agreed, spread

@@ -3,7 +3,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chaosgpu.errors import (
     AgentFailed,
@@ -19,38 +18,15 @@ from chaosgpu.fleet.ask import Question
 from chaosgpu.fleet.values import JsonObject, number, optional_text, text, whole_object
 from chaosgpu.lease.book import Lease
 from chaosgpu.lease.lines import active_line
-from chaosgpu.lease.renewal import Way
+from chaosgpu.lease.order import Order
 from chaosgpu.lease.run import Run
-from chaosgpu.lease.together import Start
 from chaosgpu.lease.undo import undo_leases, undo_one
 
-__all__ = ["UNDO_S", "Order", "PutIn"]
+__all__ = ["UNDO_S", "PutIn"]
 
 logger = logging.getLogger("chaostoolkit")
 
 UNDO_S = 30.0
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked of a host."""
-
-    lease: str
-    host: str
-    fault: str
-    params: JsonObject
-    ttl_s: float
-    longest_s: float
-    # None: it is not renewed, and ends when its time is over.
-    way: Way | None
-    timeout_s: float
-    # None: at once.
-    start: Start | None = None
-
-    @property
-    def within_s(self) -> float:
-        """How long the host may take, its wait for the instant included."""
-        return self.timeout_s + (0.0 if self.start is None else self.start.lead_s)
 
 
 class PutIn:
@@ -77,6 +53,7 @@ class PutIn:
         ]
         if unsettled:  # a lost reply is no lost lease, and a late apply is barred by its tombstone
             undo_leases(run, unsettled, min(UNDO_S, max(orders[0].timeout_s, 1.0)), "no answer")
+        run.looked_s = run.names.monotonic()
         return {
             order.host: _with_place(run, order, one) if isinstance(one, ChaosGpuError) else one
             for order, one in zip(orders, judged, strict=True)

@@ -35,6 +35,8 @@ class Run:
     stop_when: JsonObject | None = None
     # Where leases of a fleet are renewed: for how long at a time.
     fleet_ttl_s: float | None = None
+    # When the hosts were last asked how its leases stand, on this controller's monotonic clock.
+    looked_s: float = 0.0
     # The hosts that each pattern of the experiment means, as they were chosen.
     chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

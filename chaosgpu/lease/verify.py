@@ -35,6 +35,7 @@ def look(run: Run, hosts: Iterable[str], timeout_s: float) -> Look:
             halted = halted or _halted(host, answer)
         except ChaosGpuError as error:
             missing += [_mark(run, lease, f"it could not be asked for: {error}") for lease in there]
+    run.looked_s = run.names.monotonic()
     return Look(tuple(missing), halted)
 
 
@@ -60,6 +61,7 @@ def still_in_force(run: Run, timeout_s: float) -> list[Lease]:
     expected = _expected(run)
     missing: list[Lease] = []
     hosts = {lease.host for lease in expected}
+    run.looked_s = run.names.monotonic()  # nobody needs to look meanwhile
     for host, answer in ask_everywhere(hosts, "list", {"run": run.id, "verify": True}, timeout_s).items():
         there = [lease for lease in expected if lease.host == host]
         try:
@@ -68,6 +70,7 @@ def still_in_force(run: Run, timeout_s: float) -> list[Lease]:
             missing += _missing(run, there, objects(answer, "leases"), verify=True)
         except ChaosGpuError as error:
             missing += [_mark(run, lease, f"it could not be verified again: {error}") for lease in there]
+    run.looked_s = run.names.monotonic()
     return missing
 
 
