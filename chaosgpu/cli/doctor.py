@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosgpu.cli.fleet import add_options, hosts_meant
+from chaosgpu.cli.fleet import add_options, ask_meant
 
 if TYPE_CHECKING:
     from chaosgpu.fleet.values import JsonObject
@@ -54,10 +54,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Ask each agent for its checks and print them as tables."""
     from chaosgpu.errors import ChaosGpuError  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.everywhere import ask_everywhere  # noqa: PLC0415 (likewise)
     from chaosgpu.fleet.values import objects  # noqa: PLC0415 (likewise)
 
-    answers = ask_everywhere(hosts_meant(args), "doctor", {}, args.timeout_s)
+    answers = ask_meant(args, "doctor", {})
     failed = {host: answer for host, answer in answers.items() if isinstance(answer, ChaosGpuError)}
     if len(answers) == 1 and failed:
         raise next(iter(failed.values()))

@@ -88,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
     """Do what the verb says and return the exit code."""
     from chaosgpu.cuda import command  # noqa: PLC0415 (other subcommands need none of it)
 
+    args.everyone = bool(getattr(args, "inventory", None)) and not args.hosts
     if getattr(args, "inventory", None):
-        args.hosts = _of_inventory(args)
+        _use_inventory(args)
     verbs = {
         "baseline": command.baseline,
         "scan": command.scan_hosts,
@@ -100,13 +101,12 @@ def run(args: argparse.Namespace) -> int:
     return verbs[args.verb](args)
 
 
-def _of_inventory(args: argparse.Namespace) -> list[str]:
-    """Use the inventory that is named; return its hosts, or those of them that were asked for."""
-    from chaosgpu.cli.fleet import hosts_meant  # noqa: PLC0415 (other subcommands need none of it)
+def _use_inventory(args: argparse.Namespace) -> None:
+    """Use the inventory that is named; the hosts that were asked for must be of it."""
+    from chaosgpu.cli.fleet import hosts_meant, use_named  # noqa: PLC0415 (other subcommands need none of it)
     from chaosgpu.errors import BadArgument  # noqa: PLC0415 (likewise)
 
-    meant = hosts_meant(args)
-    strange = [host for host in args.hosts if host not in meant]
+    use_named(args)
+    strange = [host for host in args.hosts if host not in hosts_meant(args)]
     if strange:
-        raise BadArgument(f"The inventory has no host {', '.join(strange)}; it has: {', '.join(meant)}.")
-    return args.hosts or [*meant]
+        raise BadArgument(f"The inventory has no host {', '.join(strange)}; it has: {', '.join(hosts_meant(args))}.")

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from chaosgpu.cli.fleet import add_options, hosts_meant
+from chaosgpu.cli.fleet import add_options, ask_meant
 
 if TYPE_CHECKING:
     from chaosgpu.fleet.values import JsonObject
@@ -36,10 +36,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Ask, print, and return the exit code."""
-    from chaosgpu.fleet.everywhere import ask_everywhere  # noqa: PLC0415 (other subcommands need none of it)
-    from chaosgpu.fleet.values import objects  # noqa: PLC0415 (likewise)
+    from chaosgpu.fleet.values import objects  # noqa: PLC0415 (other subcommands need none of it)
 
-    answers = ask_everywhere(hosts_meant(args), "list", {"verify": args.verify}, args.timeout_s)
+    answers = ask_meant(args, "list", {"verify": args.verify})
     cut_off = {host: str(answer) for host, answer in answers.items() if isinstance(answer, Exception)}
     leases: list[JsonObject] = []
     halted: dict[str, object] = {}

@@ -12,7 +12,7 @@ from chaosgpu.cuda import lockfile
 from chaosgpu.cuda.baseline import lock_from
 from chaosgpu.cuda.compare import Difference, between, due_of
 from chaosgpu.cuda.compatibility import compatibility
-from chaosgpu.cuda.facts import Facts, LookAt, read_facts, take_facts, write_facts
+from chaosgpu.cuda.facts import Facts, LookAt, read_facts, take_everyones_facts, take_facts, write_facts
 from chaosgpu.cuda.flat import Value, flat
 from chaosgpu.cuda.lock import Lock, flat_lock
 from chaosgpu.cuda.pins import PREFERENCES, pins_of
@@ -122,6 +122,8 @@ def _answers(args: argparse.Namespace, hosts: Sequence[str], lock: Lock | None) 
         if strange:
             raise BadArgument(f"{args.facts} has no facts of {', '.join(strange)}; it has: {', '.join(kept)}.")
         return {host: kept[host] for host in hosts or kept}
+    if args.everyone and not hosts:
+        return take_everyones_facts(_look_at(args, lock), args.timeout_s)
     locked = [host for group in lock.groups.values() for host in group.hosts] if lock else []
     return take_facts(hosts or locked or [LOCAL], _look_at(args, lock), args.timeout_s)
 

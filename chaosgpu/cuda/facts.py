@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError
+from chaosgpu.fleet.ask import ask_everyone
 from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.targets import check_pattern
 from chaosgpu.fleet.values import JsonObject, JsonValue, whole_object
 
-__all__ = ["Facts", "LookAt", "read_facts", "take_facts", "write_facts"]
+__all__ = ["Facts", "LookAt", "read_facts", "take_everyones_facts", "take_facts", "write_facts"]
 
 _READING = "fleet.facts"
 
@@ -65,7 +66,15 @@ def take_facts(hosts: Sequence[str], look_at: LookAt, timeout_s: float) -> dict[
     refused = {host: error for host in hosts if (error := _why_not(host)) is not None}
     named = [host for host in hosts if host not in refused]
     answers = ask_everywhere(named, "read", {"reading": _READING, "params": look_at.params()}, timeout_s)
-    found = {**refused, **answers}
+    return _taken({**refused, **answers})
+
+
+def take_everyones_facts(look_at: LookAt, timeout_s: float) -> dict[str, Facts | ChaosGpuError]:
+    """Do the same on every host of the inventory within its limit."""
+    return _taken(ask_everyone("read", {"reading": _READING, "params": look_at.params()}, timeout_s))
+
+
+def _taken(found: Mapping[str, JsonObject | ChaosGpuError]) -> dict[str, Facts | ChaosGpuError]:
     return {host: one if isinstance(one, ChaosGpuError) else _facts(host, one) for host, one in found.items()}
 
 

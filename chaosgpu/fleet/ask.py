@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from chaosgpu.errors import BadArgument, ChaosGpuError
 from chaosgpu.fleet.answer import PROTOCOL, judged, read_reply
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.targets import LOCAL, one_host, set_inventory
-from chaosgpu.fleet.transports import Clocks, Errand, Errands, Replies, Transport, carry_many, carry_together
+from chaosgpu.fleet.targets import LOCAL, are_known, known_hosts, one_host, set_inventory, take_known
+from chaosgpu.fleet.transports import (
+    Clocks,
+    Errand,
+    Errands,
+    EveryoneTransport,
+    Replies,
+    Transport,
+    carry_many,
+    carry_together,
+)
 from chaosgpu.fleet.transports.ansible import AnsibleTransport
 from chaosgpu.fleet.transports.local import LocalTransport
 from chaosgpu.fleet.transports.routed import RoutedTransport
@@ -23,6 +32,7 @@ __all__ = [
     "Question",
     "ask",
     "ask_all",
+    "ask_everyone",
     "ask_many",
     "ask_raw",
     "ask_together",
@@ -110,6 +120,19 @@ def ask_all(questions: Sequence[Question]) -> list[JsonObject | ChaosGpuError]:
     A later question of a host is answered after what the earlier ones did there.
     """
     return [judged(one.host, found) for one, found in zip(questions, _raw(questions), strict=True)]
+
+
+def ask_everyone(verb: str, request: JsonObject, timeout_s: float) -> dict[str, JsonObject | ChaosGpuError]:
+    """Ask every known host, in one run of Ansible: not even who they are is asked before. For what changes nothing."""
+    transport = _Chosen.transport
+    if are_known() or not isinstance(transport, EveryoneTransport):
+        return ask_many(verb, dict.fromkeys(known_hosts(), request), timeout_s)
+    errand = Errand(verb, _document("every host", verb, request), seconds("timeout_s", timeout_s))
+    replies = transport.carry_everyone(errand)
+    take_known(replies)
+    asked = [Question(host, verb, request, timeout_s) for host in replies]
+    found = _read(asked, {host: [reply] for host, reply in replies.items()})
+    return {host: judged(host, one) for host, one in zip(replies, found, strict=True)}
 
 
 def ask_together(

@@ -7,9 +7,20 @@ from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.ansible.choose import hosts_of
 from chaosgpu.fleet.inventory import Inventory
 
-__all__ = ["LOCAL", "check_pattern", "chosen", "inventory_in_use", "known_hosts", "one_host", "set_inventory"]
+__all__ = [
+    "LOCAL",
+    "are_known",
+    "check_pattern",
+    "chosen",
+    "inventory_in_use",
+    "known_hosts",
+    "one_host",
+    "set_inventory",
+    "take_known",
+]
 
 LOCAL = "localhost"
+_ALL = "all"
 _LOCAL_NAMES = frozenset({LOCAL, "local"})
 
 
@@ -33,7 +44,17 @@ def inventory_in_use() -> Inventory | None:
 
 def known_hosts() -> tuple[str, ...]:
     """Return every host that may hold a lease of ours: the whole inventory within its limit, or this host."""
-    return (LOCAL,) if _Known.inventory is None else _names(["all"])["all"]
+    return (LOCAL,) if _Known.inventory is None else _names([_ALL])[_ALL]
+
+
+def are_known() -> bool:
+    """Tell whether these hosts are known without asking Ansible."""
+    return _Known.inventory is None or _ALL in _Known.chosen
+
+
+def take_known(names: Iterable[str]) -> None:
+    """Take up every host of the inventory within its limit, as Ansible has said them."""
+    _take({_ALL: tuple(sorted(names))})
 
 
 def check_pattern(hosts: object) -> str:
@@ -86,13 +107,17 @@ def _names(patterns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     inventory = _Known.inventory
     fresh = [pattern for pattern in patterns if pattern not in _Known.chosen]
     if fresh and inventory is not None:
-        found = hosts_of(inventory, fresh)
-        for pattern, names in found.items():
-            ours = sorted(_LOCAL_NAMES.intersection(names))
-            if ours:
-                raise BadArgument(
-                    f"{pattern!r} means the host {ours[0]!r} of the inventory too, and that name is this controller's "
-                    f"own: rename it there, or take it out ({pattern}:!{ours[0]}). Nothing was touched."
-                )
-        _Known.chosen |= found
+        _take(hosts_of(inventory, fresh))
     return {pattern: _Known.chosen[pattern] for pattern in patterns}
+
+
+def _take(found: dict[str, tuple[str, ...]]) -> None:
+    """Take up what patterns mean; a name that is ours and the inventory's too is refused."""
+    for pattern, names in found.items():
+        ours = sorted(_LOCAL_NAMES.intersection(names))
+        if ours:
+            raise BadArgument(
+                f"{pattern!r} means the host {ours[0]!r} of the inventory too, and that name is this controller's own: "
+                f"rename it there, or take it out ({pattern}:!{ours[0]}). Nothing was touched."
+            )
+    _Known.chosen |= found

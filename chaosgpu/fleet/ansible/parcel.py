@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private folder as controller and action share it: what each host is asked, what it answered, and its clock."""
+"""The private folder as controller and action share it: what each host is asked, what it answered, and its clock.
+
+A file is named by its host; without a host's name it is for every host that has none of its own.
+"""
 
 import json
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
 from chaosgpu.fleet.ansible.agent_file import agent_digest, agent_file
 from chaosgpu.fleet.ansible.on_host import command, documents, install, split
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.transports import Clock, Clocks, Errand, Errands, Reply
+from chaosgpu.fleet.transports import Clock, Clocks, Errand, Reply
 from chaosgpu.fleet.values import JsonObject
 
 __all__ = ["Parcel", "within_s"]
@@ -28,11 +32,10 @@ def within_s(errands: Sequence[Errand]) -> float:
 
 
 class Parcel:
-    """One folder for one run of Ansible. Each host has a number, by which its files are named."""
+    """One folder for one run of Ansible."""
 
-    def __init__(self, folder: Path, hosts: Sequence[str], inventory: Inventory) -> None:
+    def __init__(self, folder: Path, inventory: Inventory) -> None:
         self._folder, self._inventory = folder, inventory
-        self._numbers = {host: number for number, host in enumerate(hosts)}
         self._mark = secrets.token_hex(8)
 
     def order(self, order: JsonObject, longest_s: float) -> None:
@@ -43,11 +46,10 @@ class Parcel:
             (self._folder / "agent.pyz").write_bytes(agent_file())
             listing = command(agent, [("list", False)], "", self._mark, math.ceil(longest_s))
             push = {"push": {"list": listing, "install": install(agent)}}
-        numbers: JsonObject = {**self._numbers}
-        (self._folder / "order.json").write_text(json.dumps({**order, **push, "hosts": numbers}))
+        (self._folder / "order.json").write_text(json.dumps({**order, **push}))
 
-    def fill(self, errands: Errands) -> None:
-        """Write each host's command and documents; there may be hosts without any."""
+    def fill(self, errands: Mapping[str | None, Sequence[Errand]]) -> None:
+        """Write each host's command and documents; there may be hosts without any. None: every other host's."""
         verbs = {errand.verb for those in errands.values() for errand in those}
         if verbs - _VERBS:
             raise BadArgument(f"The agent has no verb {min(verbs - _VERBS)!r}.")
@@ -62,10 +64,10 @@ class Parcel:
         """Let those go on that wait with their clock compared."""
         (self._folder / "go").touch()
 
-    def clocks(self, why_none: Callable[[str], ChaosGpuError | None]) -> Clocks | None:
+    def clocks(self, hosts: Sequence[str], why_none: Callable[[str], ChaosGpuError | None]) -> Clocks | None:
         """Return what was found of each host's clock; None while one may still come."""
         found: dict[str, Clock | ChaosGpuError] = {}
-        for host in self._numbers:
+        for host in hosts:
             clock = self._clock(host) or why_none(host)
             if clock is None:
                 return None
@@ -91,5 +93,5 @@ class Parcel:
             return Unreachable(f"the clock of {host} cannot be read: `date +%s.%N` said {found['said']!r}")
         return Clock(float(clock["ahead_s"]), float(clock["error_s"]))
 
-    def _path(self, host: str, kind: str) -> Path:
-        return self._folder / f"{self._numbers[host]}.{kind}"
+    def _path(self, host: str | None, kind: str) -> Path:
+        return self._folder / (kind if host is None else f"{quote(host, safe='')}.{kind}")

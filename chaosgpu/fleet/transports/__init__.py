@@ -14,6 +14,7 @@ __all__ = [
     "Clocks",
     "Errand",
     "Errands",
+    "EveryoneTransport",
     "ManyTransport",
     "Replies",
     "Reply",
@@ -97,6 +98,14 @@ class TogetherTransport(Protocol):
 
     def carry_together(self, hosts: Sequence[str], agree: Agree, timeout_s: float) -> Replies:
         """Compare clocks, and carry what is then agreed; where `agree` raises, nothing is carried."""
+
+
+@runtime_checkable
+class EveryoneTransport(Protocol):
+    """A way that reaches every host of an inventory without being told who they are."""
+
+    def carry_everyone(self, errand: Errand) -> dict[str, Reply | ChaosGpuError]:
+        """Do one errand on each."""
 
 
 def carry_many(transport: Transport, errands: Errands) -> Replies:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chaosgpu.errors import ChaosGpuError
+from chaosgpu.fleet.ansible.choose import hosts_of
 from chaosgpu.fleet.ansible.parcel import Parcel, within_s
 from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
 from chaosgpu.fleet.ansible.reasons import why_no_answer, why_not_started
@@ -30,6 +31,10 @@ _FORKS = 5
 _CONNECT_S = 20.0
 _START_S = 20.0
 _SAY_EVERY_S = 5.0
+# Nobody knows before how many they are; each has a deadline of its own.
+_EVERYONE_S = 3600.0
+# What Ansible ends with when it has come to an end on every host, well or not: 2 failed, 4 unreachable, 6 both.
+_WHOLE = frozenset({0, 2, 4, 6})
 # What an agent waits at most for an agreed instant.
 _AGREED_S = 60.0
 # How a clock is read: until its error is small enough, from some tries on until it is of use, on a busy controller.
@@ -60,8 +65,8 @@ class AnsibleTransport:
         verbs = ", ".join(dict.fromkeys(errand.verb for those in errands.values() for errand in those))
         longest_s = max(map(within_s, errands.values()))
         with private_folder() as folder:
-            parcel = Parcel(folder, [*errands], self._inventory)
-            parcel.fill(errands)
+            parcel = Parcel(folder, self._inventory)
+            parcel.fill({**errands})
             parcel.order({}, longest_s)
             ran = self._run(verbs, [*errands], folder, longest_s)
             return self._answers(parcel, errands, ran)
@@ -74,19 +79,37 @@ class AnsibleTransport:
         longest_s = 2 * timeout_s + _AGREED_S
         agreed: list[Errands] = []
         with private_folder() as folder:
-            parcel = Parcel(folder, hosts, self._inventory)
+            parcel = Parcel(folder, self._inventory)
 
             def look(ran: Ran) -> None:
-                if not agreed and (found := parcel.clocks(lambda host: self._no_clock(host, ran, timeout_s))):
+                if not agreed and (found := parcel.clocks(hosts, lambda host: self._no_clock(host, ran, timeout_s))):
                     agreed.append(agree(found))
-                    parcel.fill(agreed[0])
+                    parcel.fill({**agreed[0]})
                     parcel.go()
 
             parcel.order({"clock": {**_CLOCK, "wait_s": longest_s}}, longest_s)
             ran = self._run("clock, apply", hosts, folder, longest_s, f"--forks={len(hosts)}", on_look=look)
             if not agreed:  # it ended before all clocks were known: `agree` says what that means
-                agreed.append(agree(parcel.clocks(lambda host: why_no_answer(host, "clock", ran, timeout_s)) or {}))
+                agreed.append(
+                    agree(parcel.clocks(hosts, lambda host: why_no_answer(host, "clock", ran, timeout_s)) or {})
+                )
             return self._answers(parcel, agreed[0], ran)
+
+    def carry_everyone(self, errand: Errand) -> dict[str, Reply | ChaosGpuError]:
+        """Do one errand on every host within the limit, whichever those are: Ansible says it as it goes."""
+        limit = [] if self._inventory.limit is None else [f"--limit={self._inventory.limit}"]
+        with private_folder() as folder:
+            parcel = Parcel(folder, self._inventory)
+            parcel.fill({None: [errand]})
+            parcel.order({}, errand.timeout_s)
+            play, progress = _play(errand.verb, ["all"], errand.timeout_s), _Progress(errand.verb, ())
+            ran = run_playbook(
+                self._inventory, [play], folder, _EVERYONE_S, *limit, mismatch="error", on_event=progress.take
+            )
+            hosts = sorted(ran.begun | ran.ended.keys())
+            if not hosts or ran.begun - ran.ended.keys() or ran.status not in _WHOLE:
+                hosts = [*hosts_of(self._inventory, ["all"])["all"]]  # it says what is wrong, or who is missing
+            return {host: self._answers_of(parcel, host, [errand], ran)[0] for host in hosts}
 
     @staticmethod
     def _no_clock(host: str, ran: Ran, timeout_s: float) -> ChaosGpuError | None:
@@ -137,10 +160,10 @@ def _play(verb: str, hosts: Sequence[str], timeout_s: float) -> JsonObject:
 
 
 class _Progress:
-    """Says now and then which hosts have not answered yet."""
+    """Says now and then how many hosts have answered; of how many, where that is known."""
 
     def __init__(self, verb: str, hosts: Sequence[str]) -> None:
-        self._verb, self._waiting, self._all = verb, dict.fromkeys(hosts), len(hosts)
+        self._verb, self._all, self._done = verb, len(hosts), 0
         self._said_s = time.monotonic()
 
     def take(self, event: Event) -> None:
@@ -148,8 +171,9 @@ class _Progress:
         logger.debug("%s: %s %s", event.host, self._verb, event.event)
         if event.event == "begun":
             return
-        self._waiting.pop(event.host, None)
+        self._done += 1
         now_s = time.monotonic()
-        if self._waiting and now_s - self._said_s > _SAY_EVERY_S:
+        if self._done != self._all and now_s - self._said_s > _SAY_EVERY_S:
             self._said_s = now_s
-            logger.info("  %s: %d of %d hosts have answered", self._verb, self._all - len(self._waiting), self._all)
+            of_all = f" of {self._all}" if self._all else ""
+            logger.info("  %s: %d%s hosts have answered", self._verb, self._done, of_all)

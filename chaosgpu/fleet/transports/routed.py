@@ -3,12 +3,16 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
+from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.transports import (
     Agree,
     Clock,
     Clocks,
+    Errand,
     Errands,
+    EveryoneTransport,
     Replies,
     Reply,
     Transport,
@@ -16,13 +20,17 @@ from chaosgpu.fleet.transports import (
     carry_together,
 )
 
-__all__ = ["RoutedTransport"]
+__all__ = ["Others", "RoutedTransport"]
+
+
+class Others(Transport, EveryoneTransport, Protocol):
+    """The way to the hosts of an inventory."""
 
 
 class RoutedTransport:
-    """Chooses by the host's name."""
+    """Chooses by the host's name; `others` are every host of an inventory."""
 
-    def __init__(self, here: str, local: Transport, others: Transport) -> None:
+    def __init__(self, here: str, local: Transport, others: Others) -> None:
         self._here, self._local, self._others = here, local, others
 
     def command_of(self, host: str) -> tuple[str, ...] | None:
@@ -57,6 +65,10 @@ class RoutedTransport:
                 return errands
 
             return carry_together(self._others, others, of_all, timeout_s) | ours[0].result()
+
+    def carry_everyone(self, errand: Errand) -> dict[str, Reply | ChaosGpuError]:
+        """Carry to every host of the inventory, which this one is not."""
+        return self._others.carry_everyone(errand)
 
     def _way(self, host: str) -> Transport:
         return self._local if host == self._here else self._others

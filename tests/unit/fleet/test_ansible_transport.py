@@ -12,8 +12,9 @@ import pytest
 from chaosgpu.errors import BadArgument, ChaosGpuError, NotReached, Refused, Unreachable
 from chaosgpu.fleet.ansible import playbook
 from chaosgpu.fleet.ansible.environment import environment
-from chaosgpu.fleet.ask import Question, ask, ask_all, ask_many, ask_together, operator
+from chaosgpu.fleet.ask import Question, ask, ask_all, ask_everyone, ask_many, ask_together, operator
 from chaosgpu.fleet.everywhere import ask_everywhere, how, told
+from chaosgpu.fleet.targets import known_hosts
 from chaosgpu.fleet.transports import Clock, Clocks
 from unit.fleet.conftest import Named
 
@@ -106,18 +107,41 @@ def test_several_questions_to_a_host_are_answered_in_order_and_our_agents_own_on
     assert "is not the one of this controller" in str(facts)
 
 
+def test_everyone_within_the_limit_is_asked_in_one_run_of_ansible_whoever_they_are(
+    named: Named, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named(chaosgpu_limit="gpu_nodes")
+    runs = _count_runs(monkeypatch)
+    found = ask_everyone("list", {}, 30)
+    assert {host: how(one) for host, one in found.items()} == {"gpu1": "ok", "gpu2": "ok", "down": "unreachable"}
+    assert type(found["down"]) is NotReached
+    assert known_hosts() == ("down", "gpu1", "gpu2")
+    assert len(runs) == 1
+    assert agent.exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ("racks", "There is no host or group racks in the inventory"),
+        ("nobody", "leaves us with no hosts to target"),
+        ("with_localhost", "means the host 'localhost' of the inventory too"),
+    ],
+)
+def test_everyone_who_is_nobody_or_cannot_be_meant_is_told(
+    named: Named, agent: Path, limit: str, sentence: str
+) -> None:
+    named(chaosgpu_limit=limit)
+    with pytest.raises(BadArgument, match=sentence):
+        ask_everyone("list", {}, 30)
+    assert agent.exists()
+
+
 def test_clocks_are_compared_and_what_is_then_agreed_is_asked_in_one_run_of_ansible(
     named: Named, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named()
-    runs: list[str] = []
-    ours = playbook._mind
-
-    def mind(*told: Any) -> int:
-        runs.append("one")
-        return ours(*told)
-
-    monkeypatch.setattr(playbook, "_mind", mind)
+    runs = _count_runs(monkeypatch)
     met: list[Clocks] = []
 
     def agree(found: Clocks) -> list[Question]:
@@ -132,7 +156,7 @@ def test_clocks_are_compared_and_what_is_then_agreed_is_asked_in_one_run_of_ansi
     [found] = met
     clocks = [found[host] for host in ("gpu1", "gpu2")]
     assert all(isinstance(one, Clock) and abs(one.ahead_s) <= one.error_s + 0.001 for one in clocks)
-    assert runs == ["one"]
+    assert len(runs) == 1
     assert agent.exists()
 
 
@@ -188,6 +212,19 @@ def test_the_environment_is_the_users_without_what_belongs_to_an_outer_job() -> 
     assert found["ANSIBLE_STDOUT_CALLBACK"] == "chaosgpu_events"
     assert found["ANSIBLE_LOCAL_TEMP"] == "/private/tmp"
     assert operator()
+
+
+def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets one line for each run of Ansible."""
+    runs: list[str] = []
+    ours = playbook._mind
+
+    def mind(*told: Any) -> int:
+        runs.append("one")
+        return ours(*told)
+
+    monkeypatch.setattr(playbook, "_mind", mind)
+    return runs
 
 
 def _read(path: Path) -> bytes:

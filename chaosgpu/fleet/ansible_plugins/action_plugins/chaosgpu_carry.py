@@ -11,6 +11,7 @@ import shlex
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -31,20 +32,19 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         folder = Path(os.environ["CHAOSGPU_CARRY"])
         order = json.loads((folder / "order.json").read_text())
-        number = order["hosts"].get(task_vars["inventory_hostname"])
-        if number is None:
-            raise AnsibleActionFail("there is no document for this host")
+        host = quote(task_vars["inventory_hostname"], safe="") + "."
         if "clock" in order:
-            _write(folder, f"{number}.clock", self._compared(order["clock"]))
+            _write(folder, f"{host}clock", self._compared(order["clock"]))
             _wait(folder / "go", order["clock"]["wait_s"])
-        command = folder / f"{number}.command"
+        whose = host if (folder / f"{host}command").exists() else ""
+        command = folder / f"{whose}command"
         if command.exists():
-            document = (folder / f"{number}.request").read_bytes()
+            document = (folder / f"{whose}request").read_bytes()
             answer = self._carried(command.read_text(), document)
             if "push" in order and answer["status"] in (_MISSING, _OTHER) and not answer["stdout"].strip():
                 refused = self._pushed(order["push"], folder / "agent.pyz", fresh=answer["status"] == _MISSING)
                 answer = refused or self._carried(command.read_text(), document)
-            _write(folder, f"{number}.answer", answer)
+            _write(folder, f"{host}answer", answer)
         result["changed"] = False
         return result
 
