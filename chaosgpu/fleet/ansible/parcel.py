@@ -7,7 +7,7 @@ A file is named by its host; without a host's name it is for every host that has
 import json
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,10 +15,13 @@ from chaosgpu.errors import BadArgument, ChaosGpuError, Unreachable
 from chaosgpu.fleet.ansible.agent_file import agent_digest, agent_file
 from chaosgpu.fleet.ansible.on_host import command, documents, install, split
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.transports import Clock, Clocks, Errand, Reply
+from chaosgpu.fleet.transports import Clock, Clocks, Errand, Errands, Reply
 from chaosgpu.fleet.values import JsonObject
 
-__all__ = ["Parcel", "within_s"]
+__all__ = ["EVERYONE", "Parcel", "within_s"]
+
+# A name that no host has.
+EVERYONE = ""
 
 _VERBS = frozenset({"apply", "doctor", "facts", "halt", "list", "read", "record", "renew", "resume", "sweep", "undo"})
 # Whatever agent is there must be able to undo and to tell; only our own puts a fault in. The facts are asked for before
@@ -48,8 +51,8 @@ class Parcel:
             push = {"push": {"list": listing, "install": install(agent)}}
         (self._folder / "order.json").write_text(json.dumps({**order, **push}))
 
-    def fill(self, errands: Mapping[str | None, Sequence[Errand]]) -> None:
-        """Write each host's command and documents; there may be hosts without any. None: every other host's."""
+    def fill(self, errands: Errands) -> None:
+        """Write each host's command and documents; there may be hosts without any. EVERYONE: of all other hosts."""
         verbs = {errand.verb for those in errands.values() for errand in those}
         if verbs - _VERBS:
             raise BadArgument(f"The agent has no verb {min(verbs - _VERBS)!r}.")
@@ -93,5 +96,5 @@ class Parcel:
             return Unreachable(f"the clock of {host} cannot be read: `date +%s.%N` said {found['said']!r}")
         return Clock(float(clock["ahead_s"]), float(clock["error_s"]))
 
-    def _path(self, host: str | None, kind: str) -> Path:
-        return self._folder / (kind if host is None else f"{quote(host, safe='')}.{kind}")
+    def _path(self, host: str, kind: str) -> Path:
+        return self._folder / (kind if host == EVERYONE else f"{quote(host, safe='')}.{kind}")

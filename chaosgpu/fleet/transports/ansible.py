@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.ansible.choose import hosts_of
-from chaosgpu.fleet.ansible.parcel import Parcel, within_s
+from chaosgpu.fleet.ansible.parcel import EVERYONE, Parcel, within_s
 from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
 from chaosgpu.fleet.ansible.reasons import why_no_answer, why_not_started
 from chaosgpu.fleet.inventory import Inventory
@@ -66,7 +66,7 @@ class AnsibleTransport:
         longest_s = max(map(within_s, errands.values()))
         with private_folder() as folder:
             parcel = Parcel(folder, self._inventory)
-            parcel.fill({**errands})
+            parcel.fill(errands)
             parcel.order({}, longest_s)
             ran = self._run(verbs, [*errands], folder, longest_s)
             return self._answers(parcel, errands, ran)
@@ -84,7 +84,7 @@ class AnsibleTransport:
             def look(ran: Ran) -> None:
                 if not agreed and (found := parcel.clocks(hosts, lambda host: self._no_clock(host, ran, timeout_s))):
                     agreed.append(agree(found))
-                    parcel.fill({**agreed[0]})
+                    parcel.fill(agreed[0])
                     parcel.go()
 
             parcel.order({"clock": {**_CLOCK, "wait_s": longest_s}}, longest_s)
@@ -100,7 +100,7 @@ class AnsibleTransport:
         limit = [] if self._inventory.limit is None else [f"--limit={self._inventory.limit}"]
         with private_folder() as folder:
             parcel = Parcel(folder, self._inventory)
-            parcel.fill({None: [errand]})
+            parcel.fill({EVERYONE: [errand]})
             parcel.order({}, errand.timeout_s)
             play, progress = _play(errand.verb, ["all"], errand.timeout_s), _Progress(errand.verb, ())
             ran = run_playbook(
