@@ -11,6 +11,7 @@ from chaosgpu.selfdrill.host import World
 from chaosgpu.selfdrill.points import Outcome, Point, Second
 
 TRIES = 8  # a kill that misses, since a busy host took another turn, is planned again
+PAIRS = 40  # after many a first kill nobody comes to the call of the second: every other pair hits
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def until_hit(host: World, job: Job, known: Sequence[Point]) -> tuple[int, Outco
     """Strike it; one that misses is planned again as its trace numbers it. Return the tries, and what came of it."""
     draw = random.Random(job.draw)
     outcome, point = Outcome(hit=False), job.point
-    for number in range(1, TRIES + 1):
+    tries = PAIRS if point is None else TRIES
+    for number in range(1, tries + 1):
         if point is None:
             first, second = _pair(draw, known)
             outcome = points.strike(host, first, second)
@@ -50,7 +52,7 @@ def until_hit(host: World, job: Job, known: Sequence[Point]) -> tuple[int, Outco
             point = replace(point, call=strace.again(host.folder / "trace", point.call))
         if outcome.hit or outcome.residue:
             return number, outcome
-    return TRIES, outcome
+    return tries, outcome
 
 
 def _pair(draw: random.Random, known: Sequence[Point]) -> tuple[Point, Second]:
