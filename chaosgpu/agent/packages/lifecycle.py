@@ -78,8 +78,16 @@ def manifest(request: JsonMapping, tools: Tools) -> JsonObject:
 
 
 def compare(request: JsonMapping, tools: Tools) -> JsonObject:
-    """Compare the host with the drill's snapshot; what somebody else changed meanwhile is a difference here."""
-    found = judge(tools, load(tools, _folder(request, tools)))
+    """Compare the host with the drill's snapshot; what somebody else changed meanwhile is a difference here.
+
+    `done`: the drill is over, so the package files go where the host is as it was.
+    """
+    folder = _folder(request, tools)
+    taken = load(tools, folder)
+    found = judge(tools, taken)
+    if values.flag(request, "done", default=False) and _as_before(found):
+        shed(taken)
+        drills.over(folder)
     return {**found.values, "as_before": _as_before(found), "why": _why(found)}
 
 

@@ -6,7 +6,8 @@ What changes packages is refused where the host's policy does not permit `packag
 
 plan {"packages", "may_remove"?, "guard"?, "drill"?}   what it would take, and what does not keep them from moving
 snapshot {"drill", "packages", "may_remove"?, "gpus"?}          manifest {"drill"}
-compare {"drill"}   restore {"drill", "within_s"?}   verify {"packages"?, "drill"?, "against"?, "gpus"?, "gpus_error"?}
+compare {"drill", "done"?}   restore {"drill", "within_s"?}
+verify {"packages"?, "drill"?, "against"?, "gpus"?, "gpus_error"?}
 gaps {"packages"}   install {"packages", "may_remove"?, "within_s"?}
 """
 
@@ -42,7 +43,7 @@ VERBS: Dict[str, Verb] = {
     "plan": _only(lifecycle.show, "packages", "may_remove", "guard", "drill"),
     "snapshot": _only(lifecycle.snapshot, "drill", "packages", "may_remove", "gpus"),
     "manifest": _only(lifecycle.manifest, "drill"),
-    "compare": _only(lifecycle.compare, "drill"),
+    "compare": _only(lifecycle.compare, "drill", "done"),
     "restore": _only(lifecycle.put_back, "drill", "within_s"),
     "verify": _only(verify, "packages", "drill", "against", "gpus", "gpus_error"),
     "gaps": _only(_gaps, "packages"),

@@ -140,6 +140,20 @@ def test_a_pin_that_is_in_force_is_not_put_in_again(play: Play, tmp_path: Path) 
     assert played.told("gpu1")["said"] == "The packages are at the versions of the lock and guarded already."
 
 
+def test_a_pin_that_was_refused_may_be_tried_again_under_the_next_name(play: Play, tmp_path: Path) -> None:
+    refused = _CLEAN | {"ended_by": "refused"}
+    answers = {
+        "list": {"leases": [refused]},
+        "packages plan": _PLAN,
+        "apply": {"state": "active"},
+        "packages gaps": {"ok": True, "gaps": []},
+    }
+    agent = Agent(tmp_path, answers)
+    played = _play(play, agent, "pin")
+    assert (played.status, played.told("gpu1")["lease"]) == (0, f"{_LEASE}-2"), played.said
+    assert agent.asked[2][1]["lease"] == f"{_LEASE}-2"
+
+
 def test_only_looking_at_a_pin_puts_nothing_in(play: Play, tmp_path: Path) -> None:
     agent = Agent(tmp_path, {"list": {"leases": []}, "packages plan": _PLAN})
     played = _play(play, agent, "pin", "--check", "--diff")
@@ -211,7 +225,7 @@ def test_only_looking_at_a_rollback_undoes_nothing(play: Play, tmp_path: Path) -
     agent = Agent(tmp_path, {"list": {"leases": [_ACTIVE]}})
     played = _play(play, agent, "rollback", "--check")
     assert (played.status, agent.words, played.counts("gpu1")["changed"]) == (0, ["list"], 1), played.said
-    assert played.told("gpu1")["said"] == "The host would be brought back before drill d1."
+    assert played.told("gpu1")["said"] == "The host would be brought back to what it was before drill d1."
 
 
 @pytest.mark.parametrize(
