@@ -35,7 +35,7 @@ _LOOK = (
     'echo "digest ${found%% *}"'
 )
 _LIST = '"$1" list'
-_READ = '[ ! -e "$1" ] || { echo there; cat "$1"; }'
+_READ = 'if [ -e "$1" ]; then echo there; cat "$1"; else echo none; fi'
 _INSTALL = 'umask 022; install -D -o root -g root -m "$3" "$2" "$1.new" && mv "$1.new" "$1"'
 _POLICY = "/etc/chaosgpu/policy.json"
 
@@ -114,7 +114,10 @@ class ActionModule(ActionBase):
         done = self._low_level_execute_command(shlex.join(["/bin/sh", "-c", _READ, "chaosgpu", _POLICY]))
         if done["rc"] != 0:
             raise AnsibleActionFail(f"{_POLICY} cannot be read: {_short(done)}.")
-        return str(done["stdout"]).partition("there\n")[2]
+        head, _, text = str(done["stdout"]).replace("\r\n", "\n").partition("\n")  # a connection may be a terminal
+        if head not in ("none", "there"):
+            raise AnsibleActionFail(f"{_POLICY} cannot be read: {_short(done)}.")
+        return text if head == "there" else ""
 
     def _install(self, path: str, file: Path, mode: str) -> None:
         folder = self._make_tmp_path()

@@ -190,7 +190,7 @@ _MENDED = """
 [ ! -e /root/sudoers ] || mv /root/sudoers /etc/sudoers.d/chaosgpu
 [ ! -e /usr/bin/python3.away ] || mv /usr/bin/python3.away /usr/bin/python3
 sed -i 's/install ok half-configured/install ok installed/' /var/lib/dpkg/status
-pkill -f lock-frontend
+pkill -f "[l]ock-frontend"
 true
 """
 
@@ -252,7 +252,7 @@ def test_a_bare_host_is_provisioned_once_and_what_is_anothers_is_not_replaced(pl
     }
     try:
         foreign = player.play("provision", *_on(driver), user="root", **given)
-        assert foreign.status == 2
+        assert foreign.status == 2, foreign.said
         assert "/etc/chaosgpu/policy.json is there and says something else" in foreign.told(driver.name)["said"]
         driver.run(["sh", "-c", f"rm -rf /etc/chaosgpu /etc/sudoers.d/chaosgpu; echo >> {AGENT}"], check=True)
         kept = _kept(driver)

@@ -57,7 +57,7 @@ class PackageInstall(Fault[PackageParams]):
         "versions that apt finds no way to; a removal that may_remove does not name; packages that the host or the way "
         "back stands on (libc6, dpkg, apt, python3, systemd, openssh-server and their like); work that dpkg has left "
         "half-done; a file that is not as its package has it; a package file of either side that cannot be had; a "
-        "state root in memory; a locked dpkg"
+        "state root in memory; a locked dpkg; with `guard`, guards of somebody else"
     )
     traps = (
         "apt takes along what is of the same source. The kernel module that runs stays the one that is loaded: after a "

@@ -92,6 +92,14 @@ def test_without_systemd_the_file_of_cron_is_installed_and_removed(
     assert [*(tmp_path / "cron").iterdir()] == []
 
 
+def test_what_would_be_written_is_told_and_nothing_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = _places(tmp_path, None)
+    told = _ask(capsys, tmp_path, places, "install-units", "--check")
+    assert [*(tmp_path / "cron").iterdir()] == []
+    assert told == _ask(capsys, tmp_path, places, "install-units")
+    assert _ask(capsys, tmp_path, places, "install-units", "--check")["written"] == []
+
+
 def test_with_neither_systemd_nor_cron_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = Places(f"{tmp_path}/units", f"{tmp_path}/no", lambda: None, lambda: 0)
     message = _ask(capsys, tmp_path, places, "install-units")["error"]["message"]
