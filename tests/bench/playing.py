@@ -58,8 +58,8 @@ class Player:
         self._bench, self._folder = bench, folder
         (folder / "root").mkdir()
         self._inventories = {
-            "ops": write_inventory(bench, folder),
-            "root": write_inventory(bench, folder / "root", user="root"),
+            "ops": write_inventory(bench.plan, folder),
+            "root": write_inventory(bench.plan, folder / "root", user="root"),
         }
 
     def play(self, name: str, *options: str, user: str = "ops", **variables: Any) -> Played:
