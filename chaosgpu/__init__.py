@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _ACTIVITY_MODULES = (
     ("chaosgpu.cuda.probes", "probes"),
     ("chaosgpu.cuda.tolerances", "probes"),
+    ("chaosgpu.fleet.actions", "actions"),
     ("chaosgpu.gpu.actions", "actions"),
     ("chaosgpu.gpu.probes", "probes"),
     ("chaosgpu.host.actions", "actions"),

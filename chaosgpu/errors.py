@@ -10,6 +10,7 @@ ActivityFailed (Chaos Toolkit)
 │   └── NotReached       no connection came about: nothing was sent
 ├── AgentFailed          the agent answered with an error; `kind` is the agent's word for it
 │   └── FaultUnverified  the fault was put in and could not be seen; it was undone at once
+├── PlaybookFailed       a playbook did not go well on a host; what it did there is to be undone
 ├── NotRestored          something was not put back: the lease is stuck and says what to do by hand
 ├── ReadingUnknown       a probe cannot know; unknown is neither healthy nor failed
 ├── AnswerWrong          a service answered, and the answer is not the right one
@@ -30,6 +31,7 @@ __all__ = [
     "NoGuard",
     "NotReached",
     "NotRestored",
+    "PlaybookFailed",
     "ReadingUnknown",
     "Refused",
     "Unreachable",
@@ -70,6 +72,10 @@ class AgentFailed(ChaosGpuError):
 
 class FaultUnverified(AgentFailed):
     """The fault was put in and its effect could not be seen; the agent undid it at once."""
+
+
+class PlaybookFailed(ChaosGpuError):
+    """A playbook did not go well on a host; what it has done there is to be undone."""
 
 
 class NotRestored(ChaosGpuError):

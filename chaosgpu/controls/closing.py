@@ -14,6 +14,7 @@ from chaosgpu.errors import ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.ask import use_inventory
 from chaosgpu.fleet.redaction import forget, redact
 from chaosgpu.fleet.values import JsonObject, objects, optional_text, text
+from chaosgpu.lease.deeds import Settled
 from chaosgpu.lease.directory import plain, write_json
 from chaosgpu.lease.hosts import hosts_of_run
 from chaosgpu.lease.run import Run, deactivate
@@ -43,23 +44,25 @@ def close(session: Session, journal: Journal | None) -> None:
     journal["status"] = _NOT_GREEN
     session.signals.phase = Phase.CLOSING
     run = session.run
-    sweep_failed, left = None, LeftBehind()
+    sweep_failed, left, settled = None, LeftBehind(), Settled()
     if run is not None:
         run.close()
         sweep_failed, look = _sweep(run, also_keep=session.hosts_known)
+        if run.deeds:
+            settled = run.put_back("end")
+            look = last_look(run, hosts_of_run(run), also_keep=session.hosts_known)
         if sweep_failed is None:  # a host that does not answer is told already
             left = left_behind(run, look.residue)
         _after(run, look)
         _keep_journal(session, journal)
-    happened = from_journal(_happened(session, journal, ended_as, (sweep_failed, left)), journal, session.experiment)
+    at_the_end = (sweep_failed, left, settled)
+    happened = from_journal(_happened(session, journal, ended_as, at_the_end), journal, session.experiment)
     judgement = judge(happened)
     if run is not None:
         run.note("run.finished", verdict=judgement.verdict.value, reason=judgement.reason)
         if run.gaps:
             # Also where only this very line could not be written.
-            happened = from_journal(
-                _happened(session, journal, ended_as, (sweep_failed, left)), journal, session.experiment
-            )
+            happened = from_journal(_happened(session, journal, ended_as, at_the_end), journal, session.experiment)
             judgement = judge(happened)
     session.judgement = judgement
     _show_in_journal(session, journal, judgement, ended_as)
@@ -149,10 +152,10 @@ def _after(run: Run, look: LastLook) -> None:
 
 
 def _happened(
-    session: Session, journal: Journal, ended_as: object, at_the_end: tuple[str | None, LeftBehind]
+    session: Session, journal: Journal, ended_as: object, at_the_end: tuple[str | None, LeftBehind, Settled]
 ) -> Happened:
     """Collect what the guard itself knows."""
-    sweep_failed, left = at_the_end
+    sweep_failed, left, settled = at_the_end
     run = session.run
     crashed = None
     if not session.ready:
@@ -165,12 +168,17 @@ def _happened(
         dry=session.dry is not None,
         refused=session.refused,
         crashed=crashed,
-        interrupted=session.stopped or ("the run was interrupted" if ended_as == "interrupted" else None),
+        interrupted=session.stopped
+        or settled.stopped
+        or ("the run was interrupted" if ended_as == "interrupted" else None),
         signals=tuple(session.signals.received),
         leases=tuple(run.book.all()) if run is not None else (),
         sweep_failed=sweep_failed,
         left_behind=left.found,
         residue_unknown=left.unknown,
+        not_restored=settled.not_restored,
+        unproved=settled.unproved,
+        done=settled.done,
         record_gaps=tuple(run.gaps) if run is not None else (),
     )
 

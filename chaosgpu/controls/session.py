@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from chaoslib import substitute
 from chaoslib.types import Configuration, Secrets
 
+from chaosgpu.controls.around import dry_of, plan_of, why_not_around
 from chaosgpu.controls.checks import declared_actions, why_refused
 from chaosgpu.controls.hits import Hit, named_hosts, what_is_hit
 from chaosgpu.controls.known_secrets import LogRedaction
@@ -36,6 +37,7 @@ from chaosgpu.lease.run import Run, activate
 from chaosgpu.lease.undo import undo_run
 from chaosgpu.lease.verdict import Judgement
 from chaosgpu.lease.verify import look
+from chaosgpu.lifecycle.plan import Plan
 from chaosgpu.stops.contract import Reading
 from chaosgpu.stops.scene import Scene
 
@@ -70,6 +72,8 @@ class Session:
     refused: str | None = None
     hosts_known: bool = False
     inventory: Inventory | None = None
+    # What is to happen to the hosts around the experiment.
+    plan: Plan | None = None
     # Why the hosts that the experiment names could not be chosen.
     unchosen: str | None = None
     # Why the guard itself stopped the method.
@@ -91,9 +95,10 @@ class Session:
         self.pulse: Pulse | None = None
 
     def find_inventory(self) -> None:
-        """Take up the inventory that the configuration names, so that its hosts can be reached."""
+        """Take up the inventory that the configuration names, so that its hosts can be reached, and their lifecycle."""
         try:
             self.inventory = named_inventory(self.configuration)
+            self.plan = plan_of(self.configuration, self.secrets)
         except BadArgument as error:
             self.unchosen = str(error)
         if self.inventory is not None:
@@ -104,6 +109,7 @@ class Session:
         try:
             self._open_run()
             self.refused = self.unchosen or why_refused(self.experiment, dry=self.dry is not None)
+            self.refused = self.refused or self._why_not_around()
             self.refused = self.refused or self._why_host_refuses()
             self.refused = self.refused or self._why_stops_refuse()
             if self.refused is None and self.run is not None:
@@ -154,6 +160,8 @@ class Session:
             return
         try:
             patterns = [pattern for action in self._actions() if (pattern := named_hosts(action)) is not None]
+            if self.plan is not None and self.plan.hosts is not None:
+                patterns.append(self.plan.hosts)
             run.chosen |= chosen(patterns)
         except ChaosGpuError as error:
             self.unchosen = str(error)
@@ -176,6 +184,14 @@ class Session:
         if self.unchosen is not None:
             return []
         return what_is_hit(self._actions(), {} if self.run is None else self.run.chosen)
+
+    def _why_not_around(self) -> str | None:
+        """Look at the lifecycle of the hosts; until its control has played it no fault is put in."""
+        if self.run is None:
+            return None
+        if self.plan is not None and not dry_of(self.dry):
+            self.run.not_ready = "the lifecycle control has not brought the hosts to where the method begins"
+        return why_not_around(self.experiment, self.plan, self.run, self.configuration)
 
     def _why_host_refuses(self) -> str | None:
         """Ask the hosts before anything is played, and show what will be hit."""
@@ -217,7 +233,7 @@ class Session:
     def why_stop_here(self) -> str | None:
         """Say before an activity why the method must not go on; one in the background is told on its own thread."""
         with self._looking:
-            reason = self.stopped or self._look()
+            reason = self.stopped or (self.run.not_ready if self.run is not None else None) or self._look()
             here = threading.current_thread() is threading.main_thread()
             self.main_knows = self.main_knows or (here and reason is not None)
             return reason

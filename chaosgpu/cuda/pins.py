@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chaosgpu.cuda.flat import Value
 from chaosgpu.errors import BadArgument
 
-__all__ = ["PREFERENCES", "Pins", "pins_of"]
+__all__ = ["PREFERENCES", "Pins", "packages_of", "pins_of"]
 
 # The name is before those of others, since of two records for one package the first counts.
 PREFERENCES = "/etc/apt/preferences.d/00-chaosgpu"
@@ -27,14 +27,20 @@ class Pins:
     holds: tuple[str, ...]
 
 
-def pins_of(due: Mapping[str, Value]) -> Pins:
-    """Return the pins of a host's locked packages; BadArgument where the lock names none."""
+def packages_of(due: Mapping[str, Value]) -> dict[str, str]:
+    """Return the version of each locked package of a host; BadArgument where the lock names none."""
     packages = {key.removeprefix("packages."): str(value) for key, value in due.items() if key.startswith("packages.")}
     for what in ("driver.package", "driver.module_package"):
         if f"{what}_name" in due and what in due:
             packages[str(due[f"{what}_name"])] = str(due[what])
     if not packages:
         raise BadArgument("The lock file names no packages for this host, so there is nothing to pin.")
+    return packages
+
+
+def pins_of(due: Mapping[str, Value]) -> Pins:
+    """Return the pins of a host's locked packages; BadArgument where the lock names none."""
+    packages = packages_of(due)
     by_version: dict[str, list[str]] = {}
     for name, version in packages.items():
         by_version.setdefault(version, []).append(name)

@@ -2,11 +2,15 @@
 """The values of an action, checked before anything is asked of a host: experiments are not typed."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from chaosgpu.errors import BadArgument
+from chaosgpu.fleet.values import JsonObject, JsonValue
 
-__all__ = ["flag", "number", "one_of", "only_one", "whole"]
+__all__ = ["flag", "number", "one_of", "only_one", "package_names", "versions", "whole"]
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 
 
 def flag(name: str, value: object) -> bool:
@@ -47,3 +51,24 @@ def only_one(**given: object) -> None:
     """Check that one of these is given, and no other."""
     if sum(value is not None for value in given.values()) != 1:
         raise BadArgument(f"Give either {' or '.join(given)}, one of them and not both.")
+
+
+def versions(packages: object, what: str = "packages") -> JsonObject:
+    """Check that at least one package is named, and each with one whole version."""
+    if not isinstance(packages, dict) or not packages:
+        example = '{"nvidia-open": "580.95.05-1"}'
+        raise BadArgument(f"{what} must name a version for each package, such as {example}, not {packages!r}.")
+    for name, version in packages.items():
+        if not isinstance(version, str) or not version or " " in version or "*" in version:
+            raise BadArgument(f"{what} must give {name!r} one whole version, not {version!r}.")
+    package_names([*packages])
+    return {**packages}
+
+
+def package_names(names: object) -> list[JsonValue]:
+    """Check a list of names of packages; none is none."""
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) and _PACKAGE.fullmatch(name) for name in names):
+        raise BadArgument(f"It takes a list of names of packages, such as nvidia-open, not {names!r}.")
+    return [*names]

@@ -4,12 +4,11 @@
 import re
 
 from chaosgpu.errors import BadArgument
-from chaosgpu.fleet.arguments import number, whole
+from chaosgpu.fleet.arguments import number, package_names, versions, whole
 from chaosgpu.fleet.values import JsonObject, JsonValue, seconds
 
 __all__ = ["back_within", "cuda_code", "listed", "package_names", "put_in", "unit_name", "versions"]
 
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.service")
 
 
@@ -37,27 +36,6 @@ def listed(words: object) -> list[JsonValue]:
             f'arguments must be a list of texts, such as ["--gpu-memory-utilization=0.4"], not {words!r}.'
         )
     return [*words]
-
-
-def versions(packages: object) -> JsonObject:
-    """Check that at least one package is named, and each with one whole version."""
-    if not isinstance(packages, dict) or not packages:
-        example = '{"nvidia-open": "580.95.05-1"}'
-        raise BadArgument(f"packages must name a version for each package, such as {example}, not {packages!r}.")
-    for name, version in packages.items():
-        if not isinstance(version, str) or not version or " " in version or "*" in version:
-            raise BadArgument(f"packages must give {name!r} one whole version, not {version!r}.")
-    package_names([*packages])
-    return {**packages}
-
-
-def package_names(names: object) -> list[JsonValue]:
-    """Check a list of names of packages; none is none."""
-    if names is None:
-        return []
-    if not isinstance(names, list) or not all(isinstance(name, str) and _PACKAGE.fullmatch(name) for name in names):
-        raise BadArgument(f"It takes a list of names of packages, such as nvidia-open, not {names!r}.")
-    return [*names]
 
 
 def put_in(fault: str, params: JsonObject, duration_s: float, hosts: str, timeout_s: float) -> JsonObject:

@@ -5,8 +5,6 @@ Every action of every area calls this.
 """
 
 import logging
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +13,6 @@ from chaosgpu.errors import (
     ChaosGpuError,
     FaultUnverified,
     LedgerBroken,
-    NoGuard,
     Refused,
     Unreachable,
 )
@@ -25,11 +22,12 @@ from chaosgpu.fleet.targets import inventory_in_use
 from chaosgpu.fleet.transports import Clocks
 from chaosgpu.fleet.values import JsonMapping, JsonObject, number, seconds
 from chaosgpu.lease.book import Lease
+from chaosgpu.lease.guarded import guarded_run, refuse_closing
 from chaosgpu.lease.hosts import hosts_for
 from chaosgpu.lease.order import Order
 from chaosgpu.lease.put_in import UNDO_S, PutIn
 from chaosgpu.lease.renewal import Way
-from chaosgpu.lease.run import Run, current_run
+from chaosgpu.lease.run import Run
 from chaosgpu.lease.together import LEAST_S, Start, agreed, spread
 from chaosgpu.lease.undo import undo_leases
 
@@ -55,11 +53,7 @@ def apply_fault(fault: str, params: JsonMapping, *, duration_s: float, hosts: st
     Raises NoGuard, BadArgument, Refused, FaultUnverified, AgentFailed, Unreachable, LedgerBroken; whichever it is,
     the fault is not in force afterwards as far as the hosts could be asked, and the run's verdict counts it.
     """
-    try:
-        run = current_run()
-    except NoGuard:
-        _stop_unguarded()
-        raise
+    run = guarded_run()
     wanted = _Wanted(run, fault, params, seconds("duration_s", duration_s), seconds("timeout_s", timeout_s))
     names = hosts_for(run, hosts)
     inventory = inventory_in_use()
@@ -97,10 +91,7 @@ class _Wanted:
             lasts_s = longest_s + (0.0 if start is None else start.lead_s)
             ttl_s, lease = lasts_s if way is None else way.ttl_s, run.names.lease()
             orders.append(Order(lease, host, self.fault, dict(self.params), ttl_s, lasts_s, way, self.timeout_s, start))
-        if run.closing.is_set():
-            raise Refused(
-                f"{self.fault} was not put in on {', '.join(names)}: the run is being stopped or rolled back."
-            )
+        refuse_closing(run, f"{self.fault} was not put in on {', '.join(names)}")
         for order in orders:
             run.ledger.append(
                 "lease.reserved",
@@ -183,12 +174,3 @@ def _partial(
             first = worst[0]
             return type(first)(sentence, first.kind) if isinstance(first, AgentFailed) else type(first)(sentence)
     return type(errors[0])(sentence)
-
-
-def _stop_unguarded() -> None:
-    """End a `chaos run` without the guard: Chaos Toolkit would count the refused action and end green."""
-    handler = signal.getsignal(signal.SIGUSR1)
-    # Only Chaos Toolkit's own handler makes an orderly stop of this signal; elsewhere it would kill the process.
-    if getattr(handler, "__module__", None) == "chaoslib.exit":
-        logger.error("A fault was asked for in a run without the guard control: the run is stopped.")
-        os.kill(os.getpid(), signal.SIGUSR1)

@@ -33,6 +33,8 @@ class PastLease:
     max_duration_s: float | None = None
     was_active: bool = False
     reason: str | None = None
+    # The pin of a lifecycle, which is put back after everything else, and not by the undo of the run.
+    of_lifecycle: bool = False
 
     @property
     def open(self) -> bool:
@@ -141,7 +143,10 @@ def _leases(entries: list[JsonObject]) -> list[PastLease]:
         kind, name = str(entry.get("type")), entry.get("lease")
         if not isinstance(name, str) or not kind.startswith("lease."):
             continue
-        lease = found.setdefault(name, PastLease(name))
+        # A lifecycle has a lease of one name on each of its hosts.
+        drill = entry.get("drill")
+        key = name if drill is None else f"{name} {entry.get('host')}"
+        lease = found.setdefault(key, PastLease(name, of_lifecycle=drill is not None))
         lease.fault = str(entry.get("fault") or lease.fault)
         lease.host = str(entry.get("host") or lease.host)
         state = kind.removeprefix("lease.")

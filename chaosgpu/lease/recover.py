@@ -2,14 +2,15 @@
 """Bring the hosts of a dead run back, from their own records; the run's ledger, where it is there, gets its end."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken, Refused
 from chaosgpu.fleet.everywhere import ask_everywhere
 from chaosgpu.fleet.values import objects, text
 from chaosgpu.lease.book import Lease
+from chaosgpu.lease.deeds import Deed, Settled
 from chaosgpu.lease.directory import alive, alive_by_name, every_run, keep_alive
 from chaosgpu.lease.history import Past, load
 from chaosgpu.lease.ids import Names
@@ -34,11 +35,13 @@ class Recovered:
     # The verdict that the ledger got now; None where it has one, or where there is none to write to.
     verdict: str | None
     gaps: tuple[str, ...]
+    # What came of what was done beside leases.
+    settled: Settled = field(default_factory=Settled)
 
     @property
     def whole(self) -> bool:
         """Tell whether every host said that nothing of the run is left."""
-        return not self.cut_off and not any(lease.open for lease in self.leases)
+        return not self.cut_off and not self.settled.not_restored and not any(lease.open for lease in self.leases)
 
 
 def named(runs: Path, name: str) -> tuple[str, Path | None]:
@@ -77,9 +80,18 @@ def open_on(hosts: Iterable[str], timeout_s: float) -> tuple[frozenset[str], dic
 
 
 def recover(
-    run_id: str, directory: Path | None, hosts: Iterable[str], timeout_s: float, *, force: bool = False
+    run_id: str,
+    directory: Path | None,
+    hosts: Iterable[str],
+    timeout_s: float,
+    *,
+    force: bool = False,
+    deeds: Callable[[Run], Sequence[Deed]] = lambda _: (),
 ) -> Recovered:
-    """Undo what the hosts hold of a run and write what came of it; raise Refused for a run that lives."""
+    """Undo what the hosts hold of a run and write what came of it; raise Refused for a run that lives.
+
+    `deeds` finds in the run's record what was done beside leases and is not put back.
+    """
     with contextlib.ExitStack() as held:
         lives = _take_over(run_id, directory, held)
         if lives and not force:
@@ -90,6 +102,7 @@ def recover(
             )
         past = None if directory is None else load(directory)
         run = _as_run(run_id, directory, past, silent=lives)
+        run.deeds.extend(deeds(run))
         return _undo(run, past, directory, {*hosts, *(lease.host for lease in run.book.all())}, timeout_s)
 
 
@@ -114,6 +127,8 @@ def _as_run(run_id: str, directory: Path | None, past: Past | None, *, silent: b
     run.closing.set()
     run.ledger.sealed = silent or past is None or past.ended or past.lines == 0
     for lease in () if past is None else past.leases:
+        if lease.of_lifecycle:
+            continue  # it comes last, and by a playbook of its own
         state = "unknown" if lease.open else lease.state
         run.book.put(
             Lease(
@@ -133,13 +148,14 @@ def _as_run(run_id: str, directory: Path | None, past: Past | None, *, silent: b
 def _undo(run: Run, past: Past | None, directory: Path | None, hosts: Iterable[str], timeout_s: float) -> Recovered:
     """Ask each host to undo the run, and write the end once nothing is open any more."""
     cut_off = {host: str(error) for host, error in undo_on(run, hosts, timeout_s, "recover").items()}
+    settled = run.put_back("recover")
     leases = tuple(run.book.all())
-    if past is None and not leases and not cut_off:
+    if past is None and not leases and not cut_off and not run.deeds:
         raise BadArgument(f"Nothing is known of a run {run.id!r}, neither here nor on a host: is its name right?")
     verdict = None
-    if not run.ledger.sealed and not cut_off and not any(lease.open for lease in leases):
-        judgement = judge(Happened(crashed=_LOST, leases=leases))
+    if not run.ledger.sealed and not cut_off and not settled.unfinished and not any(lease.open for lease in leases):
+        judgement = judge(Happened(crashed=_LOST, leases=leases, not_restored=settled.not_restored))
         reason = f"{judgement.reason}; recovered later"
         if run.note("run.finished", verdict=judgement.verdict.value, reason=reason, lost=True):
             verdict = judgement.verdict.value
-    return Recovered(run.id, directory, leases, cut_off, verdict, tuple(run.gaps))
+    return Recovered(run.id, directory, leases, cut_off, verdict, tuple(run.gaps), settled)

@@ -24,8 +24,13 @@ def undo_everything(hosts: str | None, timeout_s: float) -> JsonObject:
     there = recorded(run, hosts)
     deadline_s = seconds("timeout_s", timeout_s)
     run.close()
-    leases = undo_run(run, there, deadline_s, "rollback")
+    try:
+        leases = undo_run(run, there, deadline_s, "rollback")
+    finally:
+        left = () if hosts is not None else run.put_back("rollback", rollbacks_alone=True).not_restored
     _refuse_open(leases)
+    if left:
+        raise NotRestored(f"Not everything was put back. {'; '.join(left)}.")
     where: JsonObject = {"host": there[0]} if len(there) == 1 else {"hosts": [*there]}
     return {**where, "leases": [_shown(lease) for lease in leases if lease.state in ("clean", "never")]}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from chaosgpu.errors import LedgerBroken, NoGuard
 from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease.book import Book
+from chaosgpu.lease.deeds import Deed, Settled
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.lease.renewal import Renewal
@@ -39,6 +40,10 @@ class Run:
     looked_s: float = 0.0
     # The hosts that each pattern of the experiment means, as they were chosen.
     chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # What was done beside leases.
+    deeds: list[Deed] = field(default_factory=list)
+    # Why no fault may be put in yet: what has to come first has not come to its end.
+    not_ready: str | None = None
 
     def __post_init__(self) -> None:
         self.renewal = Renewal(self.directory / "renewer.log")
@@ -58,6 +63,15 @@ class Run:
             self.lacks(str(error))
             return False
         return True
+
+    def put_back(self, by: str, *, rollbacks_alone: bool = False) -> Settled:
+        """Put back what was done beside leases, in the order of their ranks, and return what came of all of it."""
+        settled = Settled()
+        for deed in sorted(self.deeds, key=lambda one: one.rank):
+            if deed.with_rollbacks or not rollbacks_alone:
+                deed.put_back(by)
+                settled += deed.settled()
+        return settled
 
     def lacks(self, sentence: str) -> None:
         """Remember that the record is incomplete; the first time it is said aloud."""

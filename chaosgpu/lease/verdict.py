@@ -58,6 +58,10 @@ class Happened:
     failed_rollbacks: tuple[str, ...] = ()
     unplayed_rollbacks: tuple[str, ...] = ()
     undo_failed: str | None = None
+    # What was done beside leases: what is not as it was, and what the experiment counted on that was not so.
+    not_restored: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
     record_gaps: tuple[str, ...] = ()
     has_hypothesis: bool = True
     # None where it was not checked; the text names the probe.
@@ -96,7 +100,7 @@ def _unsafe(happened: Happened) -> list[str]:
     ]
     if happened.sweep_failed and any(lease.was_active or lease.open for lease in happened.leases):
         reasons.append(f"the last sweep did not show that nothing is in force: {happened.sweep_failed}")
-    reasons += happened.left_behind
+    reasons += [*happened.not_restored, *happened.left_behind]
     left = (*happened.failed_rollbacks, *happened.unplayed_rollbacks)
     return reasons + [f"the rollback {sentence}: what it restores may not be restored" for sentence in left]
 
@@ -116,7 +120,7 @@ def _inconclusive(happened: Happened) -> list[str]:
         )
     if reasons:
         return reasons[:1]
-    reasons += _faults(happened.leases)
+    reasons += [*_faults(happened.leases), *happened.unproved]
     reasons += [f"the action {sentence}" for sentence in happened.failed_actions]
     if happened.undo_failed:
         reasons.append(f"the rollback of this run failed, though nothing was left in the end: {happened.undo_failed}")
@@ -167,7 +171,7 @@ def _deviated(happened: Happened) -> list[str]:
 
 def _passed(happened: Happened) -> str:
     """Say what was proved, and no more."""
-    faults = sorted({lease.fault for lease in happened.leases})
+    faults = sorted({lease.fault for lease in happened.leases} | {*happened.done})
     if not faults:
         return "the steady state held; no fault was put in, so only the steady state was checked"
     return f"the steady state held under {', '.join(faults)}, and everything was put back"

@@ -13,7 +13,10 @@ _OWN_UNDO = {
     ("chaosgpu.triton.actions", "unload_model"): "load_model",
     ("chaosgpu.triton.actions", "override_config"): "restore_config",
 }
-_UNDOING = frozenset((module, undo) for (module, _), undo in _OWN_UNDO.items())
+_UNDOING = frozenset(
+    {("chaosgpu.fleet.actions", "rollback"), ("chaosgpu.fleet.actions", "return_to_service")}
+    | {(module, undo) for (module, _), undo in _OWN_UNDO.items()}
+)
 
 
 def is_fault(activity: Activity) -> bool:

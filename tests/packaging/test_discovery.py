@@ -29,9 +29,11 @@ def test_chaos_discover_finds_every_activity_with_its_types(installed: str, requ
     }
     assert seen == {(one.module, one.name, one.kind): one.arguments for one in ACTIVITIES}
     assert len(discovery["activities"]) == len(ACTIVITIES)
-    assert {module for module, _, _ in seen} == {"chaosgpu.cuda.probes", "chaosgpu.cuda.tolerances"} | {
-        f"chaosgpu.{area}.{kind}" for area in ("gpu", "host", "lease", "triton") for kind in ("actions", "probes")
-    }
+    assert {module for module, _, _ in seen} == {
+        "chaosgpu.cuda.probes",
+        "chaosgpu.cuda.tolerances",
+        "chaosgpu.fleet.actions",
+    } | {f"chaosgpu.{area}.{kind}" for area in ("gpu", "host", "lease", "triton") for kind in ("actions", "probes")}
 
 
 def test_chaos_info_shows_the_extension_and_its_licence(from_wheel: Installed) -> None:

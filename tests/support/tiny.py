@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Activities and a control for experiments against the tiny agent in the folder $TINY_AGENT."""
 
+import json
 import os
 import resource
 import sys
@@ -80,3 +81,11 @@ def set_aside(where: str = "") -> str:
     """Break the flag without any lease, as a plain action would."""
     (Path(os.environ["TINY_AGENT"]) / "broken").write_text(where or "plain")
     return "broken"
+
+
+def end_pin() -> None:
+    """End every lease of a lifecycle as a host does at its deadline."""
+    store = Path(os.environ["TINY_AGENT"]) / "leases.json"
+    leases = json.loads(store.read_text())
+    ended = {name: {**one, "state": "clean", "ended_by": "deadline"} for name, one in leases.items() if "-pin" in name}
+    store.write_text(json.dumps({**leases, **ended}))

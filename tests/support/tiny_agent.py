@@ -160,7 +160,13 @@ class TinyAgent:
         return {"host": "localhost", "gpus": [{"uuid": "GPU-tiny", "index": 0, "name": "Tiny GPU"}]}
 
     def read(self, request: Json) -> Json:
-        return {"reading": request["reading"], "host": "localhost", "values": self.values(), "unknown": {}}
+        values = self.facts_of_the_fleet() if request["reading"] == "fleet.facts" else self.values()
+        return {"reading": request["reading"], "host": "localhost", "values": values, "unknown": {}}
+
+    def facts_of_the_fleet(self) -> Json:
+        """Return what the file `facts.json` says of this host."""
+        facts = self.folder / "facts.json"
+        return json.loads(facts.read_text()) if facts.exists() else {}
 
     def values(self) -> Json:
         """Return what its readings have; the file `residue` names the lease that left something, or `this run`."""

@@ -18,17 +18,35 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "fleet": frozenset({"errors"}),
     "lease": frozenset({"errors", "fleet"}),
     **dict.fromkeys(AREAS, _BELOW),
-    "controls": frozenset({"errors", "lease", "fleet", "stops"}),
+    # Its activities alone are a face of what stands above it.
+    "fleet.actions": frozenset({"fleet", "lifecycle"}),
+    # What is done to hosts around an experiment stands above the areas: it compares their facts.
+    "lifecycle": frozenset({"errors", "lease", "fleet", "cuda"}),
+    "controls": frozenset({"errors", "lease", "fleet", "stops", "lifecycle"}),
     "evidence": frozenset({"errors", "fleet", "lease"}),
     "drill": frozenset({"errors", "fleet", "lease", "evidence"}),
     "stops": frozenset({"errors", "lease", "fleet"}),
-    "lint": frozenset({"errors", "stops"}),
+    "lint": frozenset({"errors", "stops", "lifecycle"}),
     "sim": frozenset({"errors"}),
     # The crash test starts the agent as a program, and runs what is not struck itself in its own process.
     "selfdrill": frozenset({"errors", "agent"}),
     "lab": frozenset({"errors", "sim", "triton", "lease", "fleet"}),
     "cli": frozenset(
-        {"selfdrill", "errors", "sim", "lab", "lint", "lease", "fleet", "agent", "cuda", "gpu", "triton", "controls"}
+        {
+            "selfdrill",
+            "errors",
+            "sim",
+            "lab",
+            "lint",
+            "lease",
+            "fleet",
+            "agent",
+            "cuda",
+            "gpu",
+            "triton",
+            "controls",
+            "lifecycle",
+        }
     ),
 }
 # Words of the protocol are shared over the process boundary, and nothing that does anything: those for JSON values,
@@ -86,6 +104,8 @@ def _room_of_file(name: str) -> str | None:
     parts = Path(name).parts
     if parts[:3] == ("chaosgpu", "lab", "models"):
         return None  # runs inside Triton, with none of this package
+    if parts == ("chaosgpu", "fleet", "actions.py"):
+        return "fleet.actions"
     return Path(parts[1]).stem if len(parts) > 1 and parts[1] != "__init__.py" else None
 
 

@@ -30,7 +30,9 @@ def _seconds_added(module: str) -> float:
     return float(_python(f"{_HOST}\n{_CLOCK}\nstart = now_s()\nimport {module}\nprint(now_s() - start)"))
 
 
-@pytest.mark.parametrize("module", ["chaosgpu.gpu.actions", "chaosgpu.gpu.probes", "chaosgpu.lease.actions"])
+@pytest.mark.parametrize(
+    "module", ["chaosgpu.gpu.actions", "chaosgpu.gpu.probes", "chaosgpu.lease.actions", "chaosgpu.fleet.actions"]
+)
 def test_importing_an_activity_module_pulls_in_nothing_heavy(module: str) -> None:
     script = f"{_HOST}\nimport sys\nbefore = set(sys.modules)\nimport {module}\nprint(*(set(sys.modules) - before))"
     added = set(_python(script).split())

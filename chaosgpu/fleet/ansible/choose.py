@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 
 from chaosgpu.errors import BadArgument
+from chaosgpu.fleet.ansible.events import Ran
 from chaosgpu.fleet.ansible.minder import DEADLINE
-from chaosgpu.fleet.ansible.playbook import Ran, private_folder, run_playbook
+from chaosgpu.fleet.ansible.playbook import private_folder, run_playbook
 from chaosgpu.fleet.inventory import Inventory
 from chaosgpu.fleet.values import JsonObject
 

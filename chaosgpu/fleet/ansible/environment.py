@@ -9,11 +9,11 @@ from pathlib import Path
 
 from chaosgpu.errors import Refused
 
-__all__ = ["PLUGINS", "environment", "find_playbook_command"]
+__all__ = ["FOREIGN", "PLUGINS", "environment", "find_playbook_command"]
 
 PLUGINS = Path(__file__).parents[1] / "ansible_plugins"
 # Inside AWX and ansible-runner the outer job's callbacks and caches would take our events for its own.
-_FOREIGN = re.compile(r"ANSIBLE_\w*CALLBACK\w*|ANSIBLE_CACHE_PLUGIN\w*|ANSIBLE_FACT_CACHE\w*|(AWX|TOWER|RUNNER)_\w*")
+FOREIGN = re.compile(r"ANSIBLE_\w*CALLBACK\w*|ANSIBLE_CACHE_PLUGIN\w*|ANSIBLE_FACT_CACHE\w*|(AWX|TOWER|RUNNER)_\w*")
 _OURS = {
     "ANSIBLE_STDOUT_CALLBACK": "chaosgpu_events",
     "ANSIBLE_CALLBACKS_ENABLED": "chaosgpu_events",
@@ -43,7 +43,7 @@ def find_playbook_command(variables: Mapping[str, str]) -> str:
 
 def environment(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Return the user's environment (SSH agent, ANSIBLE_CONFIG and the rest) with our callback in it."""
-    kept = {name: value for name, value in variables.items() if not _FOREIGN.fullmatch(name)}
+    kept = {name: value for name, value in variables.items() if not FOREIGN.fullmatch(name)}
     return (
         kept
         | _OURS

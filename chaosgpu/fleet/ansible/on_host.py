@@ -24,15 +24,15 @@ _BOUNDED = (
 # A document is one line of standard input, so that none waits for an end that a cut connection never brings. As root
 # the agent is run at once (become, or root's own login), else by the one line in sudoers. Behind each answer both
 # streams get the mark, and the first the agent's own status. `printf` is the shell's own, so no list of processes shows
-# what it prints.
+# what it prints. A verb may be two words: it is one of a list.
 _ERRANDS = (
     'agent=$1 digest=$2 mark=$3; shift 3; [ -f "$agent" ] || exit 90; '
     '[ "$(id -u)" = 0 ] && by= || by="sudo -n"; '
     'while [ "$#" -gt 0 ]; do IFS= read -r document || exit 96; '
     'if [ "$2" = ours ]; then found=$(sha256sum <"$agent") || exit 92; '
     '[ "${found%% *}" = "$digest" ] || { echo "${found%% *}" >&2; exit 91; }; fi; '
-    'printf "%s\\n" "$document" | $by "$agent" "$1"; status=$?; '
-    '[ "$status" = 0 ] || [ -z "$by" ] || sudo -n -l "$agent" "$1" >/dev/null 2>&1 </dev/null || exit 93; '
+    'printf "%s\\n" "$document" | $by "$agent" $1; status=$?; '
+    '[ "$status" = 0 ] || [ -z "$by" ] || sudo -n -l "$agent" $1 >/dev/null 2>&1 </dev/null || exit 93; '
     'case $status in 126 | 127) exit "$status" ;; esac; '
     'printf "\\n%s %s\\n" "$mark" "$status"; printf "\\n%s\\n" "$mark" >&2; shift 2; done'
 )

@@ -23,7 +23,10 @@ __all__ = ["EVERYONE", "Parcel", "within_s"]
 # A name that no host has.
 EVERYONE = ""
 
-_VERBS = frozenset({"apply", "doctor", "facts", "halt", "list", "read", "record", "renew", "resume", "sweep", "undo"})
+# One of two words is of a room of the agent.
+_VERBS = frozenset({
+    "apply", "doctor", "facts", "halt", "list", "read", "record", "renew", "resume", "service status", "sweep", "undo",
+})  # fmt: skip
 # Whatever agent is there must be able to undo and to tell; only our own puts a fault in. The facts are asked for before
 # that, and are what a run is refused by.
 _CHECKED = frozenset({"apply", "facts"})

@@ -4,58 +4,26 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaosgpu.errors import Unreachable
 from chaosgpu.fleet.ansible import minder
 from chaosgpu.fleet.ansible.environment import PLUGINS, environment, find_playbook_command
+from chaosgpu.fleet.ansible.events import Event, Follow, Ran
 from chaosgpu.fleet.inventory import Inventory
-from chaosgpu.fleet.redaction import redact_text
-from chaosgpu.fleet.values import JsonObject, JsonValue
+from chaosgpu.fleet.values import JsonValue
 
-__all__ = ["Event", "Ran", "private_folder", "run_playbook"]
+__all__ = ["private_folder", "run_playbook", "run_playbook_file"]
 
 _LOOK_S = 0.05
 # What the minder takes to end everything, after its deadline.
 _ENDING_S = 10.0
-_SAID = 600
-_ERROR = re.compile(r"(?:\[ERROR\]:|ERROR!) ?(.*)")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What Ansible says of a host: `begun`, then `ok`, `failed`, `unreachable` or `skipped`."""
-
-    event: str
-    host: str
-    message: str = ""
-
-
-@dataclass
-class Ran:
-    """How a run ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-    begun: set[str] = field(default_factory=set)
-    ended: dict[str, Event] = field(default_factory=dict)
-
-    @property
-    def said(self) -> str:
-        """Return the errors that Ansible told, on one line and without secrets."""
-        lines = [line.strip() for line in self.stderr.splitlines()]
-        errors = [found[1] for line in lines if (found := _ERROR.match(line))]
-        text = redact_text(" ".join(errors or [line for line in lines if line])).rstrip(". ")
-        return text if len(text) <= _SAID else text[:_SAID] + "…"
 
 
 @contextlib.contextmanager
@@ -75,60 +43,57 @@ def run_playbook(
     *options: str,
     mismatch: str = "ignore",
     on_event: Callable[[Event], None] = lambda _: None,
-    on_look: Callable[["Ran"], None] = lambda _: None,
+    on_look: Callable[[Ran], None] = lambda _: None,
 ) -> Ran:
     """Run these plays; Ansible and all that it started are ended at the deadline, and when we are interrupted.
 
     `on_look` is called now and then with what is known by then; what it raises ends the run too.
     """
-    (folder / "tmp").mkdir()
     (folder / "plays.json").write_text(json.dumps([dict(play) for play in plays]))
     (folder / "action_plugins").symlink_to(PLUGINS / "action_plugins")
-    words = [find_playbook_command(os.environ), *options]
-    for source in inventory.sources:
-        words += ["-i", source]
-    words.append(str(folder / "plays.json"))
-    variables = environment(os.environ, folder) | {"ANSIBLE_HOST_PATTERN_MISMATCH": mismatch}
+    words = [*options, *_sources(inventory.sources), str(folder / "plays.json")]
+    changes = {"ANSIBLE_HOST_PATTERN_MISMATCH": mismatch}
+    return _run(words, changes, folder, deadline_s, lambda ran: Follow(folder / "events.jsonl", ran, on_event, on_look))
+
+
+def run_playbook_file(
+    sources: Sequence[str],
+    file: Path,
+    folder: Path,
+    deadline_s: float,
+    *options: str,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Ran:
+    """Run a playbook from where it lies, with what lies beside it; callbacks that ansible.cfg enables are called."""
+    words = [*options, *_sources(sources), str(file)]
+    changes = {"ANSIBLE_HOST_PATTERN_MISMATCH": "ignore", "ANSIBLE_CALLBACKS_ENABLED": None}
+    events = folder / "events.jsonl"
+    return _run(words, changes, folder, deadline_s, lambda ran: Follow(events, ran, on_event, lambda _: None))
+
+
+def _sources(sources: Sequence[str]) -> list[str]:
+    return [word for source in sources for word in ("-i", source)]
+
+
+def _run(
+    words: Sequence[str],
+    changes: Mapping[str, str | None],
+    folder: Path,
+    deadline_s: float,
+    follow: Callable[[Ran], Follow],
+) -> Ran:
+    """Run ansible-playbook in the private folder and return what it said."""
+    (folder / "tmp").mkdir()
+    changed = {**environment(os.environ, folder), **changes}
+    variables = {name: value for name, value in changed.items() if value is not None}
     ran = Ran(0, "", "")
-    ran.status = _mind(words, variables, folder, deadline_s, _Follow(folder / "events.jsonl", ran, on_event, on_look))
+    command = [find_playbook_command(os.environ), *words]
+    ran.status = _mind(command, variables, folder, deadline_s, follow(ran))
     ran.stdout, ran.stderr = (_text(folder / name) for name in ("stdout", "stderr"))
     return ran
 
 
-class _Follow:
-    """Reads the events as they come."""
-
-    def __init__(self, path: Path, ran: Ran, on_event: Callable[[Event], None], on_look: Callable[[Ran], None]) -> None:
-        self._path, self._ran, self._on_event, self._on_look = path, ran, on_event, on_look
-        self._at = 0
-
-    def look(self) -> None:
-        """Take the whole lines that are new."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                fresh = file.read()
-        except FileNotFoundError:
-            return
-        whole, _, _ = fresh.rpartition(b"\n")
-        self._at += len(whole) + 1 if whole else 0
-        for line in whole.splitlines():
-            self._take(json.loads(line))
-
-    def tell(self) -> None:
-        """Say what is known by now."""
-        self._on_look(self._ran)
-
-    def _take(self, line: JsonObject) -> None:
-        event = Event(str(line["event"]), str(line["host"]), str(line.get("message", "")))
-        if event.event == "begun":
-            self._ran.begun.add(event.host)
-        else:
-            self._ran.ended[event.host] = event
-        self._on_event(event)
-
-
-def _mind(words: list[str], variables: dict[str, str], folder: Path, deadline_s: float, follow: _Follow) -> int:
+def _mind(words: list[str], variables: dict[str, str], folder: Path, deadline_s: float, follow: Follow) -> int:
     """Run the command under the minder and return its status."""
     command = [sys.executable, "-I", str(minder.__file__), f"{deadline_s:.3f}", str(folder), *words]
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:

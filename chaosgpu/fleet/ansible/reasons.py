@@ -4,9 +4,9 @@
 import re
 
 from chaosgpu.errors import AgentFailed, ChaosGpuError, NotReached, Refused, Unreachable
+from chaosgpu.fleet.ansible.events import Ran
 from chaosgpu.fleet.ansible.minder import DEADLINE
 from chaosgpu.fleet.ansible.on_host import ENDED
-from chaosgpu.fleet.ansible.playbook import Ran
 from chaosgpu.fleet.redaction import redact_text
 from chaosgpu.fleet.transports import Reply
 

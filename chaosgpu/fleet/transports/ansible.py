@@ -15,8 +15,9 @@ from pathlib import Path
 
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.ansible.choose import hosts_of
+from chaosgpu.fleet.ansible.events import Event, Ran
 from chaosgpu.fleet.ansible.parcel import EVERYONE, Parcel, within_s
-from chaosgpu.fleet.ansible.playbook import Event, Ran, private_folder, run_playbook
+from chaosgpu.fleet.ansible.playbook import private_folder, run_playbook
 from chaosgpu.fleet.ansible.reasons import why_no_answer, why_not_started
 from chaosgpu.fleet.inventory import Inventory
 from chaosgpu.fleet.transports import Agree, Errand, Errands, Replies, Reply

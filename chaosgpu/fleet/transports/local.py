@@ -34,7 +34,10 @@ def start_process(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 class LocalTransport:
-    """Runs `command VERB`. Keepers and holders live in sessions of their own and outlive what is ended here."""
+    """Runs `command VERB`, or `command ROOM VERB`.
+
+    Keepers and holders live in sessions of their own and outlive what is ended here.
+    """
 
     def __init__(
         self, command: Sequence[str] = (sys.executable, "-m", "chaosgpu.agent"), start: Start = start_process
@@ -57,7 +60,7 @@ class LocalTransport:
                 "Name the inventory: chaosgpu_inventory in the experiment's configuration, --inventory for a command."
             )
         try:
-            child = self._start([*self._command, verb])
+            child = self._start([*self._command, *verb.split()])
         except OSError as error:
             raise Unreachable(
                 f"The agent on {host} could not be started for {verb!r}: {error}. Is {self._command[0]} there?"

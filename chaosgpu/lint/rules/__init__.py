@@ -9,6 +9,7 @@ from chaosgpu.lint.rules.arguments import check_arguments, check_kind
 from chaosgpu.lint.rules.controls import check_controls
 from chaosgpu.lint.rules.dry import check_dry
 from chaosgpu.lint.rules.guard import check_background_faults, check_guard
+from chaosgpu.lint.rules.lifecycle import check_lifecycle, check_playbooks
 from chaosgpu.lint.rules.processes import check_shell, check_time_limits
 from chaosgpu.lint.rules.references import check_duplicate_names, check_references
 from chaosgpu.lint.rules.rollbacks import (
@@ -38,6 +39,8 @@ RULES: tuple[Rule, ...] = (
     check_own_undo,
     check_guard,
     check_stops,
+    check_lifecycle,
+    check_playbooks,
     check_background_faults,
     check_controls,
     check_arguments,

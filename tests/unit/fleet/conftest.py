@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Ansible and a small inventory: hosts that are this machine, one that is down, and groups of them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ down ansible_host=127.0.0.1 ansible_port=1
 [with_localhost]
 gpu1
 localhost ansible_connection=local
+
+[all:vars]
+ansible_python_interpreter={python}
 """
 POLICY = '{"version": 1, "permit": ["*"], "max_duration_s": 600}\n'
 
@@ -31,7 +35,7 @@ type Named = Callable[..., Inventory]
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Named]:
     """Write the inventory, and use it as an experiment's configuration would say; more keys may be given."""
     path = tmp_path / "hosts.ini"
-    path.write_text(INVENTORY)
+    path.write_text(INVENTORY.format(python=sys.executable))
     monkeypatch.chdir(tmp_path)
 
     def use(**more: object) -> Inventory:

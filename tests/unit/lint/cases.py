@@ -35,6 +35,7 @@ def _with_tolerance(function: str, tolerance: object, **arguments: object) -> Js
     return clean(**{"steady-state-hypothesis": hypothesis(probe("p", function, tolerance, **arguments))})
 
 
+LIFECYCLE: Json = {"type": "python", "module": "chaosgpu.controls.lifecycle"}
 TOLERANCE = "/steady-state-hypothesis/probes/0/tolerance"
 ARGUMENTS = "/method/0/provider/arguments"
 
@@ -350,6 +351,13 @@ CASES = [
         "literal-substitution",
         f"{TOLERANCE}/1",
         "stays as it is",
+    ),
+    Case(
+        "a lifecycle with a key that is misspelt",
+        clean(configuration={"url": "u", "chaosgpu_lifecycle": {"drian": {}}}, controls=[_control(LIFECYCLE)]),
+        "lifecycle-plan",
+        "/configuration/chaosgpu_lifecycle",
+        "did you mean 'drain'?",
     ),
     Case("an inline secret", clean(secrets={"triton": {"token": "hunter2"}}), "inline-secret", "/secrets/triton/token"),
     Case(

@@ -171,3 +171,38 @@ def test_a_strategy_is_not_asked_of_an_experiment_that_changes_nothing() -> None
     assert found({"rollback-strategy"}, method=[], rollbacks=[], runtime={}) == []
     [finding] = found({"rollback-strategy"}, runtime={})
     assert finding.level == "error"
+
+
+def _playbook(**arguments: object) -> Json:
+    given = {"playbook": "p.yml", **arguments}
+    provider = {"type": "python", "module": "chaosgpu.fleet.actions", "func": "run_playbook", "arguments": given}
+    return {"name": "play it", "type": "action", "provider": provider}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "levels"),
+    [({}, ["error"]), ({"no_undo": True}, ["warning"]), ({"check": True}, []), ({"undo_playbook": "u.yml"}, [])],
+)
+def test_a_playbook_that_nothing_undoes_is_found(arguments: Json, levels: list[str]) -> None:
+    assert [one.level for one in found({"no-undo"}, method=[_playbook(**arguments)])] == levels
+
+
+@pytest.mark.parametrize(
+    ("plan", "controls", "says"),
+    [
+        ({}, [{}], ""),
+        ({}, [], "nothing would play it"),
+        ({}, [{"scope": "before"}], "a half of the lifecycle would not be played"),
+        (None, [{}], "The lifecycle control has nothing to play"),
+        ({"steps": ["pin"]}, [{}], "steps has pin without snapshot"),
+        ({"within_s": "${span}"}, [{}], ""),  # what only the run has is not judged
+    ],
+)
+def test_a_plan_and_its_control_belong_together(plan: Json | None, controls: list[Json], says: str) -> None:
+    control = {"name": "lifecycle", "provider": {"type": "python", "module": "chaosgpu.controls.lifecycle"}}
+    configuration = {"url": "u", "span": {"type": "env", "key": "SPAN"}}
+    configuration |= {} if plan is None else {"chaosgpu_lifecycle": plan}
+    every = [GUARD, *(control | changes for changes in controls)]
+    messages = [one.message for one in found({"lifecycle-plan"}, configuration=configuration, controls=every)]
+    assert len(messages) == bool(says)
+    assert all(says in message for message in messages)
