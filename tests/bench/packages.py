@@ -23,6 +23,7 @@ __all__ = [
     "apply",
     "apply_and_kill",
     "ask",
+    "load_module",
     "order",
     "remove",
     "repository",
@@ -54,6 +55,7 @@ for package in $(dpkg-query -W -f '${binary:Package} ${source:Package}\\n' | awk
 done
 find /usr/lib/nvidia /usr/src /usr/bin/nv* /usr/share/nvidia -type f 2>/dev/null | sort
 """
+_NVRM = "_NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build"
 _KILLED = {
     "apt": "pkill -KILL -x apt-get",
     "dpkg": "pkill -KILL -x dpkg",
@@ -173,3 +175,12 @@ def wait_clean(host: Host, lease: str, within_s: float = 90.0) -> dict[str, Any]
     """Wait until the host has ended a lease by itself; return its state."""
     wait_until(lambda: state(host, lease)["state"] in ("clean", "stuck", "tombstone"), within_s)
     return state(host, lease)
+
+
+def load_module(host: Host, upstream: str) -> None:
+    """Have the kernel tell another version of the driver's module, until the host's next start."""
+    line = _NVRM.format(upstream)
+    script = (
+        f"mountpoint -q /proc/driver || mount -t tmpfs x /proc/driver; mkdir -p /proc/driver/nvidia; echo '{line}' "
+    )
+    host.run(["sh", "-c", f"{script} > /proc/driver/nvidia/version"], check=True)

@@ -7,7 +7,18 @@ from bench import packages
 from bench.files import AGENT
 from bench.hosts import Host
 from bench.leases import state
-from bench.packages import APPLY_S, Gate, apply, apply_and_kill, ask, order, seen, version, wait_clean
+from bench.packages import (
+    APPLY_S,
+    Gate,
+    apply,
+    apply_and_kill,
+    ask,
+    load_module,
+    order,
+    seen,
+    version,
+    wait_clean,
+)
 from support.debs import FIRST, LATER, NAMES, OLD
 
 WANTED = {"nvidia-open": LATER, "nvidia-fabricmanager": LATER}
@@ -22,17 +33,8 @@ GATES = (
     (Gate("libnvidia-gpucomp", "preinst"), "apt"),
     (Gate("nvidia-open", "postinst"), "agent"),
 )
-NVRM = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build"
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def _load_module(host: Host, upstream: str) -> None:
-    line = NVRM.format(upstream)
-    script = (
-        f"mountpoint -q /proc/driver || mount -t tmpfs x /proc/driver; mkdir -p /proc/driver/nvidia; echo '{line}' "
-    )
-    host.run(["sh", "-c", f"{script} > /proc/driver/nvidia/version"], check=True)
 
 
 def test_pin_and_hold_together_stop_what_each_alone_lets_pass_and_dpkg_i_is_found_afterwards(driver: Host) -> None:
@@ -138,15 +140,15 @@ def test_after_a_reboot_while_it_is_in_force_the_boot_unit_brings_everything_bac
 
 
 def test_another_module_that_is_loaded_is_told_as_reboot_needed_and_never_as_clean(driver: Host) -> None:
-    _load_module(driver, "570.172.08")
+    load_module(driver, "570.172.08")
     answer = apply(driver, WANTED)
     assert answer["observed"]["module"] == "570.172.08"
-    _load_module(driver, "580.95.05")  # as after a reboot
+    load_module(driver, "580.95.05")  # as after a reboot
     [line] = driver.agent("undo", {"lease": answer["lease"]}, timeout_s=APPLY_S)["leases"]
     assert line["state"] == "stuck"
     assert line["reason"].startswith("reboot needed: the kernel module that runs is 580.95.05")
     assert version(driver, "nvidia-open") == OLD
-    _load_module(driver, "570.172.08")
+    load_module(driver, "570.172.08")
     [line] = driver.agent("undo", {"lease": answer["lease"]}, timeout_s=APPLY_S)["leases"]
     assert line["state"] == "clean", line
 

@@ -12,7 +12,7 @@ from bench import packages
 from bench.files import AGENT
 from bench.hosts import Bench, Host
 from bench.leases import state
-from bench.packages import APPLY_S, seen, version, wait_clean
+from bench.packages import APPLY_S, load_module, seen, version, wait_clean
 from bench.playing import DRILL, Player
 from bench.waiting import wait_until
 from support.debs import FIRST, LATER, OLD
@@ -144,6 +144,21 @@ def test_a_host_that_reboots_while_pinned_is_put_back_by_its_boot_unit(player: P
     finally:
         driver.agent("undo", {"all": True}, timeout_s=APPLY_S)
         driver.run([AGENT, "remove-units"], check=True)
+
+
+def test_a_host_with_another_module_loaded_is_rebooted_only_where_that_is_allowed(player: Player, driver: Host) -> None:
+    before = seen(driver)
+    assert player.play("snapshot", *_on(driver), **DRIVER).status == 0
+    assert player.play("pin", *_on(driver), **DRIVER).status == 0
+    load_module(driver, "580.95.05")
+    told = player.play("rollback", *_on(driver), **DRIVER)
+    assert told.status == 2
+    assert told.told(driver.name)["said"].startswith(f"The pin of drill {DRILL} is stuck: reboot needed:")
+    allowed = {"chaosgpu_allow_reboot": True, "chaosgpu_boot_time_command": "stat -c %Y /proc/1"}
+    driver.disconnect()
+    back = player.play("rollback", *_on(driver), user="root", **DRIVER, **allowed)
+    assert (back.status, back.told(driver.name)["as_before"]) == (0, True), back.said
+    assert seen(driver) == before
 
 
 def test_what_moved_past_the_guards_is_named_and_the_host_is_not_passed_over(player: Player, driver: Host) -> None:
