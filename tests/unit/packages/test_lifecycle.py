@@ -165,6 +165,22 @@ def test_a_host_goes_back_to_its_snapshot_without_the_repository_and_only_lookin
     assert (again["changed"], again["as_before"]) == (False, True)
 
 
+def test_package_files_go_when_the_drill_is_over_and_only_where_the_host_is_as_it_was(host: Root) -> None:
+    _ask(host, "snapshot", drill="d1", packages=WANTED)
+    folder = drills.folder_of(host.tools, "d1")
+    library = host.tools.path(LIBRARY)
+    text = library.read_text()
+    library.write_text("another build\n")
+    assert _ask(host, "compare", drill="d1", done=True)["as_before"] is False
+    assert list(folder.rglob("*.deb"))
+    library.write_text(text)
+    assert _ask(host, "compare", drill="d1")["as_before"] is True
+    assert list(folder.rglob("*.deb"))
+    assert _ask(host, "compare", drill="d1", done=True)["as_before"] is True
+    assert not list(folder.rglob("*.deb"))
+    assert _ask(host, "compare", drill="d1")["as_before"] is True
+
+
 def test_without_a_snapshot_nobody_knows_how_it_was(host: Root) -> None:
     for verb in ("compare", "restore", "manifest"):
         with pytest.raises(StoreFailed, match="There is no snapshot of drill d9 on this host"):
