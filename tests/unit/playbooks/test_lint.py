@@ -16,7 +16,7 @@ def _lint(folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(home), "NO_COLOR": "1"}
     program = str(Path(sys.executable).with_name("ansible-lint"))
     return subprocess.run(
-        [program, "-q", "-p", "--offline", "--project-dir", str(folder)],
+        [program, "-q", "--format=pep8", "--offline", "--project-dir", str(folder)],
         cwd=folder, capture_output=True, text=True, env=environment, timeout=500, check=False,
     )  # fmt: skip
 
