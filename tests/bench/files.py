@@ -63,7 +63,7 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 _VARIABLE = f"CHAOSGPU_SIM_STATE={STATE}"
 _SUDOERS = f"""\
 Defaults env_keep += "CHAOSGPU_SIM_STATE"
-ops ALL=(root) TIMEOUT=15m NOPASSWD: {AGENT}
+ops ALL=(root) TIMEOUT=1h NOPASSWD: {AGENT}
 """
 
 

@@ -30,11 +30,20 @@ _VERBS = frozenset({
 # Whatever agent is there must be able to undo and to tell; only our own puts a fault in. The facts are asked for before
 # that, and are what a run is refused by.
 _CHECKED = frozenset({"apply", "facts"})
+# Nobody is helped by a way back that is cut short: it may go on for so long though nobody waits for it any more.
+_WAYS_BACK = frozenset({"halt", "sweep", "undo"})
+_BACK_S = 900.0
 
 
 def within_s(errands: Sequence[Errand]) -> float:
     """Return how long the command of a host may take."""
     return sum(errand.timeout_s for errand in errands)
+
+
+def _on_host_s(errands: Sequence[Errand]) -> int:
+    """Return after how long the host ends the command by itself."""
+    back = any(errand.verb in _WAYS_BACK for errand in errands)
+    return math.ceil(max(within_s(errands), _BACK_S if back else 0.0))
 
 
 class Parcel:
@@ -62,7 +71,7 @@ class Parcel:
         digest = agent_digest() if verbs & _CHECKED else ""
         for host, those in errands.items():
             words = [(errand.verb, errand.verb in _CHECKED) for errand in those]
-            line = command(self._inventory.agent, words, digest, self._mark, math.ceil(within_s(those)))
+            line = command(self._inventory.agent, words, digest, self._mark, _on_host_s(those))
             self._path(host, "request").write_bytes(documents([errand.document for errand in those]))
             self._path(host, "command").write_text(line)
 

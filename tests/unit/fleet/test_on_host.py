@@ -2,6 +2,7 @@
 """The command that runs on a host: errands in order, each with its own reply, and nothing left of one that is late."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 
 from bench.waiting import wait_until
 from chaosgpu.fleet.ansible.on_host import ENDED, command, documents, split
-from chaosgpu.fleet.transports import Reply
+from chaosgpu.fleet.ansible.parcel import Parcel
+from chaosgpu.fleet.inventory import Inventory
+from chaosgpu.fleet.transports import Errand, Reply
 
 _MARK = "0123456789abcdef"
 # Answers with its verb and what it read; "late" leaves a child behind and hangs.
@@ -145,6 +148,12 @@ def test_as_a_user_it_goes_by_sudo_and_a_sudo_that_says_no_is_told(agent: Path, 
     (tools / "sudo").write_text("#!/bin/sh\necho a password is required >&2\nexit 1\n")
     [rest] = _run(_line(agent, "one", "two"), [b"{}"] * 2, str(tools))
     assert (rest.status, rest.stderr) == (93, b"a password is required\n")
+
+
+def test_a_way_back_has_more_time_on_the_host_than_anybody_waits(tmp_path: Path) -> None:
+    parcel = Parcel(tmp_path, Inventory(("hosts.ini",)))
+    parcel.fill({"a": [Errand("undo", b"{}", 5), Errand("record", b"{}", 5)], "b": [Errand("list", b"{}", 5)]})
+    assert [shlex.split((tmp_path / f"{host}.command").read_text())[4] for host in ("a", "b")] == ["900", "5"]
 
 
 def test_no_python_ends_the_errands_with_the_first(agent: Path) -> None:
