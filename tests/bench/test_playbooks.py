@@ -273,7 +273,7 @@ def test_a_bare_host_is_provisioned_once_and_what_is_anothers_is_not_replaced(pl
         kept = _kept(driver)
         looked = player.play("provision", "--check", "--diff", *_on(driver), user="root", **given)
         assert (looked.status, _kept(driver)) == (0, kept), looked.said
-        assert "+games ALL=(root) NOPASSWD: /usr/libexec/chaosgpu/agent.pyz" in looked.diff
+        assert "+games ALL=(root) TIMEOUT=1h NOPASSWD: /usr/libexec/chaosgpu/agent.pyz" in looked.diff
         done = player.play("provision", "--diff", *_on(driver), user="root", **given)
         assert (done.status, done.told(driver.name)["changed"]) == (0, True), done.said
         assert set(looked.diff) <= set(done.diff)
