@@ -114,15 +114,16 @@ class Scene:
             os.close(folder)
 
     def _tidy(self) -> None:
-        undone = self.agent.asked("undo", run=RUN)
+        """Undo every lease of a drill, and remove its files; by name too, since a killed drill's apply may yet come."""
         with self._opened() as folder:
             names = [name for name in os.listdir(folder) if name.startswith(_PREFIX)]  # noqa: PTH208 (as above)
-        self.left[:] = self._remove(names, undone)
+        undone = [self.agent.asked("undo", lease=name) for name in names]
+        self.left[:] = self._remove(names, self.agent.asked("undo", run=RUN), *undone)
 
-    def _remove(self, names: Sequence[str], undone: JsonMapping) -> List[str]:
+    def _remove(self, names: Sequence[str], *undone: JsonMapping) -> List[str]:
         """Remove these files but those that an undo has not put back; return which leases these are, in sentences."""
-        lines = undone["leases"]
-        found = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+        lists = [answer["leases"] for answer in undone]
+        found = [line for lines in lists if isinstance(lines, list) for line in lines if isinstance(line, dict)]
         kept = {str(line["lease"]): line for line in found if line["state"] not in ENDED}
         with self._opened() as folder:
             for name in set(names) - set(kept):

@@ -113,7 +113,8 @@ def test_whoever_interrupts_it_finds_nothing_left(
 def test_a_drill_that_was_killed_is_tidied_up_by_the_next(agent: Path, tmp_path: Path) -> None:
     script = tmp_path / "twice.sh"
     again = f"{PYTHON} -I -S {DRILL} {agent} '{json.dumps([KEEPER])}' 6"
-    script.write_text(f"{agent} self-drill & sleep 3; kill -9 $!; ls /var/lib/chaosgpu/selfdrill >&2; {again}\n")
+    begun = "for _ in $(seq 600); do ls /var/lib/chaosgpu/selfdrill/* >/dev/null 2>&1 && break; sleep 0.05; done"
+    script.write_text(f"{agent} self-drill & {begun}; kill -9 $!; ls /var/lib/chaosgpu/selfdrill >&2; {again}\n")
     (tmp_path / "host").mkdir()
     left = on_private_host(["sh", str(script)], agent, tmp_path / "host", policy=POLICY)
     assert left.err.startswith("self-drill-")
