@@ -111,7 +111,7 @@ static int start(void)
         return CUDA_NO_DEVICE;
     if (LOAD(state->forced[FN_cuInit]))
         return LOAD(state->forced[FN_cuInit]);
-    if (strcmp(state->driver_version, state->kernel_driver_version) != 0)
+    if (strcmp(library_version(), state->kernel_driver_version) != 0)
         return CUDA_SYSTEM_DRIVER_MISMATCH;
     if (guard_open_node("nvidiactl", 1) != 0)
         return CUDA_NO_DEVICE;

@@ -21,7 +21,10 @@ EXPORT int nvmlSystemGetNVMLVersion(char *version, unsigned length)
 {
     if (session_open() != 0) /* works before nvmlInit, as the header says */
         return NVML_DRIVER_NOT_LOADED;
-    return nvml_text(session.state->nvml_version, version, length);
+    char text[sizeof session.state->nvml_version + sizeof session.state->driver_version];
+    const char *api = session.state->nvml_version; /* its first number is the interface's, the rest the driver's */
+    snprintf(text, sizeof text, "%.*s.%s", (int)strcspn(api, "."), api, library_version());
+    return nvml_text(text, version, length);
 }
 
 EXPORT int nvmlSystemGetCudaDriverVersion_v2(int *version)

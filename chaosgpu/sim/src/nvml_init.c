@@ -59,7 +59,7 @@ static int start(void)
         return NVML_DRIVER_NOT_LOADED;
     if (LOAD(state->forced[FN_nvmlInitWithFlags]))
         return LOAD(state->forced[FN_nvmlInitWithFlags]);
-    if (strcmp(state->driver_version, state->kernel_driver_version) != 0)
+    if (strcmp(library_version(), state->kernel_driver_version) != 0)
         return NVML_LIB_RM_VERSION_MISMATCH;
     int refused = open_nodes();
     if (refused != NVML_SUCCESS)

@@ -22,6 +22,15 @@ static pthread_mutex_t threads = PTHREAD_MUTEX_INITIALIZER; /* file locks do not
 static int holding;
 static int holder_is_stopped;
 
+const char *library_version(void)
+{
+#ifdef LIBRARY_VERSION
+    return LIBRARY_VERSION;
+#else
+    return session.state->driver_version;
+#endif
+}
+
 uint64_t monotonic_ns(void)
 {
     struct timespec now;

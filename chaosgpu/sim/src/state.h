@@ -31,6 +31,9 @@ void state_unlock(void);
 /* A setting was changed. */
 void state_changed(void);
 
+/* The driver's version that this library is of: the one it was built for, else the machine's own. */
+const char *library_version(void);
+
 uint64_t monotonic_ns(void);
 /* Sleep until `deadline_ns` of the monotonic clock. */
 void sleep_until(uint64_t deadline_ns);

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chaosgpu.errors import BadArgument, LabFailed
+from chaosgpu.sim import build
 
 ARM = "arm()"
 WAIT = "wait({})"
@@ -91,6 +92,24 @@ def test_without_its_driver_nothing_starts(what: str, nvml: str, cuda: int, make
     gpus.inject("driver_loaded")
     assert start(gpus)("start()") == 0
     assert start(gpus)("device() and 0") == 0
+
+
+def test_a_library_of_another_driver_works_with_its_own_kernel_module_alone(make: Any, start: Any) -> None:
+    other = {"LD_LIBRARY_PATH": str(build.libraries(driver_version="575.57.08") / "lib")}
+    gpus = make()
+    peer = start(gpus, **other)
+    assert peer.outcome("nvml.nvmlInit()") == "NVMLError_LibRmVersionMismatch"
+    assert peer("nvml.nvmlSystemGetNVMLVersion()") == "13.575.57.08"
+    assert start(gpus, **other)("cuda.cuInit(0)") == 803
+    assert start(gpus)("start()") == 0  # the control: on the same GPUs at the same time
+    gpus.set_system(kernel_driver_version="575.57.08")
+    assert start(gpus, **other)("start()") == 0
+    assert start(gpus)("cuda.cuInit(0)") == 803
+
+
+def test_a_version_that_is_none_is_refused_before_anything_is_compiled() -> None:
+    with pytest.raises(BadArgument, match="has digits and dots"):
+        build.libraries(driver_version='1"; #')
 
 
 def test_without_a_state_file_the_driver_is_not_loaded(make: Any, start: Any) -> None:
