@@ -4,13 +4,17 @@
 from typing import Any
 
 __all__ = [
+    "answers_agree",
     "canary",
     "canary_is_right",
     "canary_latency_s",
+    "canary_share",
+    "compare_answers",
     "learn_canary",
     "model_is_ready",
     "pending_count",
     "progress",
+    "ready_after_s",
     "server_is_live",
     "server_is_ready",
     "watch",
@@ -58,6 +62,21 @@ def model_is_ready(url: str, model: str, timeout_s: float = 5) -> bool:
     from chaosgpu.triton import work  # noqa: PLC0415
 
     return work.model_ready(url, model, timeout_s)
+
+
+def ready_after_s(url: str, model: str, within_s: float = 60) -> float:
+    """Wait until Triton says that a model is ready, after a restart for example, and return the seconds that it took.
+
+    {"name": "it serves again", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "ready_after_s",
+     "arguments": {"url": "http://127.0.0.1:8000", "model": "chat", "within_s": 120}}}
+
+    url: http://HOST:PORT. model: its name. within_s: seconds after which it is given up.
+    Raises Unreachable where it was not ready by then, with what was said last. Ready is not right: ask the canary.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.ready_after(url, model, within_s)
 
 
 def canary_is_right(
@@ -124,6 +143,63 @@ def canary_latency_s(
     from chaosgpu.triton import work  # noqa: PLC0415
 
     return work.latency_s(url, model, within_s, golden, configuration)
+
+
+def canary_share(  # noqa: PLR0917 (an experiment names them all)
+    url: str,
+    model: str,
+    asks: int = 20,
+    within_s: float = 2,
+    golden: str | None = None,
+    configuration: dict[str, Any] | None = None,
+) -> float:
+    """Return which share of answers to the canary is right, 0 to 1: what users of a balancer get of unlike nodes.
+
+    {"name": "nine of ten users get the right answer", "type": "probe",
+     "tolerance": {"type": "range", "range": [0.9, 1]}, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "canary_share",
+     "arguments": {"url": "http://balancer:8000", "model": "chat", "asks": 20}}}
+
+    asks: how often it is asked, 1 to 1000, over a connection of its own each time. Others as `canary_is_right`.
+    Wrong, late and missing answers count as not right; each reason is in the log once.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return work.share_right(url, model, within_s, golden, configuration, asks=asks)
+
+
+def answers_agree(urls: list[str], model: str, within_s: float = 5, golden: str | None = None) -> bool:
+    """Tell whether the nodes of one service give the same answers to the same inputs, within a tolerance.
+
+    {"name": "all nodes answer alike", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "answers_agree",
+     "arguments": {"urls": ["http://gpu01:8000", "http://gpu02:8000"], "model": "chat"}}}
+
+    urls: each node's own address, not the balancer's. model: its name. within_s: seconds for each answer. golden: the
+    file that `learn_canary` wrote, for its inputs and its tolerance; without it no known answer is needed, inputs are
+    built from the model's signature, and the tolerance is that of `canary_is_right` at its least.
+    False where a node differs from the first: the log names it. Which of them is right only a known answer can say.
+    Raises ReadingUnknown where a node gives no answer, BadArgument for urls that are none.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    return all(node.why is None for node in work.compared(urls, model, within_s, golden))
+
+
+def compare_answers(urls: list[str], model: str, within_s: float = 5, golden: str | None = None) -> dict[str, Any]:
+    """Return how far the answers of the nodes lie apart: the same question as `answers_agree`, with the figures.
+
+    {"name": "how far apart they are", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.triton.probes", "func": "compare_answers",
+     "arguments": {"urls": ["http://gpu01:8000", "http://gpu02:8000"], "model": "chat"}}}
+
+    Arguments and errors as `answers_agree`.
+    Returns {"agree", "nodes"}; each node is {"url", "why", "max_difference", "compared"}, against the first of them.
+    """
+    from chaosgpu.triton import work  # noqa: PLC0415
+
+    nodes = work.compared(urls, model, within_s, golden)
+    return {"agree": all(node.why is None for node in nodes), "nodes": [node.to_json() for node in nodes]}
 
 
 def learn_canary(url: str, model: str, path: str, runs: int = 50, timeout_s: float = 10) -> dict[str, Any]:

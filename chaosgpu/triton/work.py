@@ -10,11 +10,13 @@ from pathlib import Path
 from chaosgpu.errors import AnswerWrong, BadArgument, ChaosGpuError, NotRestored, Unreachable
 from chaosgpu.fleet.values import JsonObject, seconds
 from chaosgpu.triton import api, canary, override, progress, watch
+from chaosgpu.triton.agree import Node, asked_alike
 from chaosgpu.triton.golden import write_golden
-from chaosgpu.triton.http import service_address
+from chaosgpu.triton.http import TooSlow, service_address
 from chaosgpu.triton.known import known_answer
 
 __all__ = [
+    "compared",
     "healthy",
     "hung_or_not",
     "latency_s",
@@ -22,7 +24,9 @@ __all__ = [
     "load",
     "model_ready",
     "overridden",
+    "ready_after",
     "restored",
+    "share_right",
     "unload",
     "verdict",
     "waiting",
@@ -34,8 +38,11 @@ logger = logging.getLogger("chaostoolkit")
 type Configuration = Mapping[str, object] | None
 
 _RUNS_MOST = 1000
+_NODES_LEAST = 2
 _CANARY_WITHIN_S = 5.0
 _ASK_MEMORY_S = 10.0
+_HEALTH_WITHIN_S = 5.0
+_POLL_S = 0.2
 _ROUTINE = random.SystemRandom()
 
 
@@ -57,6 +64,22 @@ def model_ready(url: str, model: str, timeout_s: float) -> bool:
     return ready
 
 
+def ready_after(url: str, model: str, within_s: float) -> float:
+    """Wait until a model says that it is ready, and return how long that took; Unreachable where it did not."""
+    service_address(url)
+    path, limit_s, started = f"{api.model_path(model)}/ready", seconds("within_s", within_s), time.monotonic()
+    why = "it said no"
+    while (left_s := limit_s - (time.monotonic() - started)) > 0:
+        try:
+            if api.health(url, path, min(left_s, _HEALTH_WITHIN_S)):
+                return round(time.monotonic() - started, 3)
+            why = "it said no"
+        except (Unreachable, TooSlow) as error:
+            why = str(error)
+        time.sleep(_POLL_S)
+    raise Unreachable(f"{model} at {url} was not ready within {limit_s:g} s; the last time {why}")
+
+
 def verdict(url: str, model: str, within_s: float, golden: str | None, configuration: Configuration) -> canary.Verdict:
     """Ask the canary once; what is not right is logged with its reason."""
     service_address(url)
@@ -74,6 +97,37 @@ def latency_s(url: str, model: str, within_s: float, golden: str | None, configu
     if not found.right:
         raise AnswerWrong(f"The canary of {model} at {url} has no latency, since it is not right: {found.why}.")
     return found.latency_s
+
+
+def share_right(
+    url: str, model: str, within_s: float, golden: str | None, configuration: Configuration, *, asks: object
+) -> float:
+    """Ask the canary several times, each over a connection of its own, and return the share that was right."""
+    if isinstance(asks, bool) or not isinstance(asks, int) or not 1 <= asks <= _RUNS_MOST:
+        raise BadArgument(f"asks must be a whole number from 1 to {_RUNS_MOST}, not {asks!r}.")
+    service_address(url)
+    api.model_path(model)
+    known, within_s = known_answer(golden, configuration, model), seconds("within_s", within_s)
+    found = [canary.ask(url, known, within_s, _ROUTINE) for _ in range(asks)]
+    reasons = sorted({one.why for one in found if one.why is not None})
+    for why in reasons:
+        logger.warning("Canary of %s at %s was not right each time: %s", model, url, why)
+    return sum(one.right for one in found) / asks
+
+
+def compared(urls: object, model: str, within_s: float, golden: str | None) -> list[Node]:
+    """Ask several nodes the same; which of them differs from the first is logged with the reason."""
+    if not isinstance(urls, list) or len(urls) < _NODES_LEAST or len(set(map(str, urls))) < len(urls):
+        raise BadArgument(f"urls must be a list of at least two addresses, each once, not {urls!r}.")
+    for url in urls:
+        service_address(url)
+    api.model_path(model)
+    known = None if golden is None else known_answer(golden, None, model)
+    nodes = asked_alike(urls, model, seconds("within_s", within_s), known, _ROUTINE)
+    for node in nodes:
+        if node.why is not None:
+            logger.warning("%s at %s answers otherwise than at %s: %s", model, node.url, urls[0], node.why)
+    return nodes
 
 
 def learned(url: str, model: str, path: object, runs: object, timeout_s: float) -> JsonObject:
