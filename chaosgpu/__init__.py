@@ -5,6 +5,7 @@ __all__ = ["__version__", "discover"]
 __version__ = "0.1.0"
 
 _ACTIVITY_MODULES = (
+    ("chaosgpu.cuda.actions", "actions"),
     ("chaosgpu.cuda.probes", "probes"),
     ("chaosgpu.cuda.tolerances", "probes"),
     ("chaosgpu.fleet.actions", "actions"),

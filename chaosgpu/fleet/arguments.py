@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.values import JsonObject, JsonValue
 
-__all__ = ["flag", "number", "one_of", "only_one", "package_names", "versions", "whole"]
+__all__ = ["flag", "number", "one_of", "only_one", "package_names", "unit_name", "versions", "whole"]
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.service")
 
 
 def flag(name: str, value: object) -> bool:
@@ -63,6 +64,13 @@ def versions(packages: object, what: str = "packages") -> JsonObject:
             raise BadArgument(f"{what} must give {name!r} one whole version, not {version!r}.")
     package_names([*packages])
     return {**packages}
+
+
+def unit_name(unit: object) -> str:
+    """Check the whole name of a service; no pattern, since a pattern is a selector that may mean everything."""
+    if not isinstance(unit, str) or not _UNIT.fullmatch(unit) or unit.partition("@")[2].startswith("."):
+        raise BadArgument(f"unit must be the whole name of a service, such as triton.service, not {unit!r}.")
+    return unit
 
 
 def package_names(names: object) -> list[JsonValue]:

@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which unit or package is meant, checked before anything is asked of a host, and the order of a fault on it."""
 
-import re
-
 from chaosgpu.errors import BadArgument
-from chaosgpu.fleet.arguments import number, package_names, versions, whole
+from chaosgpu.fleet.arguments import number, package_names, unit_name, versions, whole
 from chaosgpu.fleet.values import JsonObject, JsonValue, seconds
 
 __all__ = ["back_within", "cuda_code", "listed", "package_names", "put_in", "unit_name", "versions"]
-
-_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.service")
-
-
-def unit_name(unit: object) -> str:
-    """Check the whole name of a service; no pattern, since a pattern is a selector that may mean everything."""
-    if not isinstance(unit, str) or not _NAME.fullmatch(unit) or unit.partition("@")[2].startswith("."):
-        raise BadArgument(f"unit must be the whole name of a service, such as triton.service, not {unit!r}.")
-    return unit
 
 
 def back_within(value: object) -> float:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 APPLY_S = 120.0
-FAULTS = ("package.install",)  # its case is in test_packages.py
+FAULTS = ("package.install", "package.unattended")  # their cases are in test_packages.py and test_drift_faults.py
 REPOSITORY = "/srv/driver"
 WHO = ("apt", "dpkg", "agent", "all")
 _NUMBERS = itertools.count()

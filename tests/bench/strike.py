@@ -9,6 +9,7 @@ from typing import Any
 
 import pynvml
 
+from bench import drift_units
 from bench.hosts import Host
 from bench.plan import ROOT, BenchFailed
 from chaosgpu.agent.shim.library import Library
@@ -47,7 +48,10 @@ class Striker:
             else:
                 shutil.copy(ROOT / part, target)
         shutil.copy(str(pynvml.__file__), place)
-        shutil.copy(shim.path, host.plan.root / str(SHIM).lstrip("/"))
+        for path, source in ((SHIM, Path(shim.path)), *drift_units.libraries()):
+            target = host.plan.root / str(path).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
         host.run([_PYTHON, "-m", "compileall", "-q", str(_PLACE)], timeout_s=_COMPILES_WITHIN_S, check=True)
         made = cls(host, shim.sha256)
         made.prepare()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unit that each fault breaks on a test host: as small as the fault's own proof allows.
 
-The five plain faults hit a `sleep`. A KV cache is a shell that tells its blocks in its log, as a server does, and CUDA
-errors hit one Python process that allocates on the simulated GPU: real servers are in `tests/bench`.
+The five plain faults hit a `sleep`. A KV cache is a shell that tells its blocks in its log, as a server does. CUDA
+errors and a driver's library hit one Python process that allocates on the simulated GPU, and a CUDA library one that
+loads it by its name. Real servers are in `tests/bench`.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ UNIT = "struck.service"
 PROGRAM = Path("/opt/struck")
 TOLD = Path("/run/struck-told")  # what the program says of itself, for the look behind the agent's back
 SHIM = Path("/usr/lib/chaosgpu-cuda-errors.so")
+# A driver's library of another version, a CUDA library as the unit finds it, and one that is to come before it.
+OTHER_DRIVER = Path("/opt/other-driver/libcuda.so.575.57.08")
+TOOLKIT = Path("/opt/toolkit/libcusparse.so.12")
+OTHER_TOOLKIT = Path("/opt/other-toolkit/libcusparse.so.12")
 _BACK_WITHIN_S = 10.0
 _BLOCKS = f'#!/bin/sh\necho "$KV_SHARE" > {TOLD}\necho "# GPU blocks: $KV_SHARE"\nexec sleep infinity\n'
 _CUDA = f"""\
@@ -30,6 +35,14 @@ while True:
         file.write(str(code))
     code or cuda.cuMemFree_v2(at)
     time.sleep(0.05)
+"""
+_LOADS = f"""\
+#!/usr/bin/python3 -S
+import ctypes, time
+ctypes.CDLL("{TOOLKIT.name}")
+with open("/proc/self/maps") as maps, open("{TOLD}", "w") as file:
+    file.write(next(line.split()[5] for line in maps if "libcusparse" in line))
+time.sleep(100000)
 """
 # On a busy machine an apply takes seconds here: it asks systemd a dozen times.
 _FAST = Times(apply_s=8.0, outlasts_s=20.0, then_s=6.0)
@@ -81,4 +94,8 @@ def victims(shim_sha256: str) -> dict[str, Victim]:
         "unit.gpu.hide": Victim(_back()),
         "unit.kv_cache.shrink": Victim(shrink, _BLOCKS, "Environment=KV_SHARE=9000"),
         "unit.cuda.errors": Victim(errors, _CUDA),
+        "library.mismatch": Victim(_back(files=[str(OTHER_DRIVER)], loads_within_s=5), _CUDA),
+        "library.shadow": Victim(
+            _back(file=str(OTHER_TOOLKIT), loads_within_s=5), _LOADS, f"Environment=LD_LIBRARY_PATH={TOOLKIT.parent}"
+        ),
     }

@@ -17,7 +17,8 @@ from unit.faults import rig as rigs
 from unit.faults.cases import CASES
 
 GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != "gpu.process.kill")
-UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith("unit."))  # struck inside test hosts: unit_world.py
+# Struck inside test hosts: unit_world.py.
+UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith(("unit.", "library.")))
 FAULTS = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
 SLOW = ("gpu.burn", "gpu.memory.leak")  # proved over a second: one second would be over before they are active
 

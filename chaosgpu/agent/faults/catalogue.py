@@ -17,9 +17,10 @@ _HEAD = """\
 <!-- Written by `python -m chaosgpu.agent.faults.catalogue > docs/faults.md`; a test fails where they differ. -->
 
 Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
-back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`) and in
-`chaosgpu.host.actions` (`unit.*`, `package.*`). `selfdrill.file` has no action: it is for `chaosgpu self-drill`
-([self-drill.md](self-drill.md)), which proves with it that a host undoes what was put in.
+back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`), in
+`chaosgpu.host.actions` (`unit.*`, `package.install`) and in `chaosgpu.cuda.actions` (`library.*`,
+`package.unattended`). `selfdrill.file` has no action: it is for `chaosgpu self-drill` ([self-drill.md](self-drill.md)),
+which proves with it that a host undoes what was put in.
 
 **Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
 are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:
@@ -107,6 +108,31 @@ into the unit by a drop-in; it stands before `libcuda.so.1` for programs that li
 - `code`: 2 out of memory, 46 device unavailable, 214 uncorrectable ECC, 700 illegal address, 702 launch timeout, 719
   launch failed, 999 unknown. After 214, 700, 702 and 719 every call of these `calls` fails in that process, as with a
   real driver; with ours that ends with the toggle.
+
+## Drift that is made
+
+`library.mismatch` and `library.shadow` bring a library's file into one unit and change nothing of the host: its files,
+its loader's cache and all other units stay as they are. Both name their plane honestly, `effect`: what is broken is
+what the unit's own calls reach.
+
+- **Two ways, since programs find libraries in two ways.** `library.mismatch` has systemd mount the file over the one
+  that the unit's processes have loaded, in the unit's own mount namespace (`BindReadOnlyPaths=`): it reaches whoever
+  asks by name, by path or by a path built in. `library.shadow` puts a folder with one link first in the unit's
+  `LD_LIBRARY_PATH`: it reaches whoever asks by name, and leaves a second copy to those who do not, which is the
+  incident. There the kernel's map of the process has the file's own path, so `loaded_libraries`, `library_loaded_once`
+  and `drift scan` see it; what is mounted over keeps the path of what it covers, and they do not.
+- **The file is yours**: the library of the other version, as its package has it (`dpkg-deb -x`, a wheel, another
+  toolkit's folder; a copy of the right one is a second copy, too). It must belong to root, with nobody else to write
+  it, and be where a service of any user can load it. It is not copied; its digest is told, and one that is replaced
+  meanwhile makes the fault unverified.
+- **What the mismatch does is asked before**: a child process loads the file and makes the first call of every program,
+  `nvmlInit_v2` or `cuInit`. Where that says 0, the library goes with the loaded kernel module and the fault is refused
+  as `no_effect`. What it says else is under `a_process_is_told`: 18 from NVML and 803 from CUDA for two versions.
+- **Seen** is a mismatch when a process of the new start has loaded the file, or the unit has ended on it. A shadow is
+  seen in `/proc/PID/maps` and nowhere else; once it was, a unit that ends on it counts, too.
+- The folder of the link is `/run/chaosgpu-library-LEASE`; it goes with the undo, and with a reboot.
+
+`package.unattended` is the other half: the host's own packages, as an upgrade at night brings them.
 
 ## Packages
 

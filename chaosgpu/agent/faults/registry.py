@@ -7,9 +7,12 @@ from chaosgpu.agent.faults.burn import Burn
 from chaosgpu.agent.faults.clock_lock import ClockLock
 from chaosgpu.agent.faults.compute_mode import ComputeMode
 from chaosgpu.agent.faults.contract import Fault
+from chaosgpu.agent.faults.library_mismatch import LibraryMismatch
+from chaosgpu.agent.faults.library_shadow import LibraryShadow
 from chaosgpu.agent.faults.memory_fill import MemoryFill
 from chaosgpu.agent.faults.memory_leak import MemoryLeak
 from chaosgpu.agent.faults.package_install import PackageInstall
+from chaosgpu.agent.faults.package_unattended import PackageUnattended
 from chaosgpu.agent.faults.persistence_off import PersistenceOff
 from chaosgpu.agent.faults.power_cap import PowerCap
 from chaosgpu.agent.faults.process_kill import ProcessKill
@@ -43,7 +46,10 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     UnitGpuHide(),
     UnitKvCacheShrink(),
     UnitCudaErrors(),
+    LibraryMismatch(),
+    LibraryShadow(),
     PackageInstall(),
+    PackageUnattended(),
     FileText(),
 )
 

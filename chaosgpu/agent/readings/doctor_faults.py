@@ -44,7 +44,7 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     permitted, why = _permitted(fault, host)
     if not permitted:
         reasons.append(why)
-    if fault.name.startswith("unit."):
+    if fault.name.startswith(("unit.", "library.")):
         reasons += _no_units(fault.name, host)
     if fault.name.startswith("package."):
         reasons += _no_packages(host)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import cuda_units, packages, unit_cases
+from bench import cuda_units, drift_units, packages, unit_cases
 from chaosgpu.agent.errors import Unverified
 from chaosgpu.agent.faults.contract import Held
 from chaosgpu.agent.faults.registry import REGISTRY
@@ -30,7 +30,8 @@ def test_every_fault_in_the_registry_has_a_case() -> None:
 
     The file of the self-drill has its own in `test_selfdrill_file.py`, and is struck in tests/crash.
     """
-    on_hosts = [*(case.fault for case in unit_cases.CASES), *cuda_units.FAULTS, *packages.FAULTS]
+    on_hosts = [case.fault for case in unit_cases.CASES]
+    on_hosts += [*cuda_units.FAULTS, *drift_units.FAULTS, *packages.FAULTS]
     assert [*(case.fault for case in CASES), *on_hosts, "selfdrill.file"] == list(REGISTRY)
 
 

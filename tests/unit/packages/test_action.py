@@ -33,6 +33,9 @@ class _NoDriver:
         raise AssertionError((name, arguments))
 
 
+CONTEXT = Context(_NoDriver(), SystemClock())
+
+
 @pytest.mark.parametrize(("raw", "sentence"), BAD)
 def test_a_bad_value_is_refused_with_a_sentence(raw: JsonObject, sentence: str) -> None:
     assert sentence in refusal("package.install", raw)
