@@ -8,13 +8,13 @@ Each script of a package waits where a test says so: a file /run/gate/PACKAGE.SC
 import gzip
 import hashlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["FIRST", "LATER", "NAMES", "OLD", "build_repository"]
+__all__ = ["FIRST", "LATER", "LIBRARIES", "NAMES", "OLD", "build_repository"]
 
-OLD, FIRST, LATER = "570.172.08-1", "580.65.06-1", "580.95.05-1"
+OLD, FIRST, LATER = ALL = ("570.172.08-1", "580.65.06-1", "580.95.05-1")
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 _SOURCE = "nvidia-graphics-drivers"
 _GATE = """#!/bin/sh
@@ -80,16 +80,26 @@ DEBS = (
 NAMES = tuple(one.name for one in DEBS)
 
 
-def build_repository(folder: Path, *, scripts: bool = True) -> None:
-    """Build every package in every version into a folder, with the index that apt reads."""
+# Where Debian and NVIDIA put the driver's libraries, and what leads to them.
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+_DRIVER = ("libcuda.so", "libnvidia-ml.so")
+
+
+def build_repository(
+    folder: Path, *, scripts: bool = True, driver: Callable[[str], Path] | None = None, versions: Sequence[str] = ALL
+) -> None:
+    """Build every package in every version into a folder, with the index that apt reads.
+
+    `driver` gives the folder with a version's real libraries: libnvidia-compute then has them under NVIDIA's names.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    due = [(one, version) for version in (OLD, FIRST, LATER) for one in DEBS if version >= one.since]
-    rows = [_entry(_build(folder, one, version, scripts=scripts)) for one, version in due]
+    due = [(one, version) for version in versions for one in DEBS if version >= one.since]
+    rows = [_entry(_build(folder, one, version, scripts=scripts, driver=driver)) for one, version in due]
     (folder / "Packages").write_text("\n".join(rows))
     (folder / "Packages.gz").write_bytes(gzip.compress((folder / "Packages").read_bytes()))
 
 
-def _build(folder: Path, one: Deb, version: str, *, scripts: bool) -> Path:
+def _build(folder: Path, one: Deb, version: str, *, scripts: bool, driver: Callable[[str], Path] | None = None) -> Path:
     tree = folder / "making"
     words = {
         "version": version,
@@ -102,6 +112,8 @@ def _build(folder: Path, one: Deb, version: str, *, scripts: bool) -> Path:
         path = tree / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    if driver is not None and one.name == "libnvidia-compute":
+        _put_driver(tree / LIBRARIES.lstrip("/"), driver(words["upstream"]), words["upstream"])
     control = tree / "DEBIAN"
     control.mkdir()
     (control / "control").write_text("\n".join(_control(one, version, words)) + "\n")
@@ -118,6 +130,13 @@ def _build(folder: Path, one: Deb, version: str, *, scripts: bool) -> Path:
     )
     subprocess.run(["rm", "-r", str(tree)], check=True)
     return made
+
+
+def _put_driver(place: Path, source: Path, upstream: str) -> None:
+    place.mkdir(parents=True)
+    for name in _DRIVER:
+        (place / f"{name}.{upstream}").write_bytes((source / f"{name}.1").read_bytes())
+        (place / f"{name}.1").symlink_to(f"{name}.{upstream}")
 
 
 def _control(one: Deb, version: str, words: dict[str, str]) -> Iterator[str]:

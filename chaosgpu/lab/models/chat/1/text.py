@@ -3,6 +3,7 @@
 """The small text model itself: bytes in, 32 scores and a few words out, the same on every machine and every time."""
 
 import numpy as np
+from product import product
 
 # Tokens are the bytes of UTF-8 text, so that any client can make them without a tokenizer.
 TOKENS = 256
@@ -49,6 +50,7 @@ class TextModel:
     """Embedding, weighted mean over the context, one hidden layer. Weights come from the seed alone."""
 
     def __init__(self, seed: int) -> None:
+        self._product = product()
         rng = np.random.default_rng(seed)
         self._embedding = rng.standard_normal((TOKENS, _WIDTH), dtype=np.float32)
         self._hidden = rng.standard_normal((_WIDTH, _HIDDEN), dtype=np.float32) / np.float32(8)
@@ -64,6 +66,6 @@ class TextModel:
         weights = np.linspace(1.0, 2.0, tokens.shape[1], dtype=np.float32)
         weights /= weights.sum()
         context = np.einsum("rlw,l->rw", self._embedding[tokens], weights) * np.float32(np.sqrt(tokens.shape[1]))
-        logits = (np.tanh(context @ self._hidden) @ self._scores).astype(np.float32)
+        logits = self._product(np.tanh(self._product(context, self._hidden)), self._scores).astype(np.float32)
         best = np.argsort(-logits, axis=1, kind="stable")[:, :_ANSWER_WORDS]
         return logits, [" ".join(WORDS[word] for word in row) for row in best]
