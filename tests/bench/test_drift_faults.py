@@ -2,6 +2,7 @@
 """The faults that make drift, on real systemd hosts: one unit gets another library, nobody else, and all goes back."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import drift_units
+from bench import drift_units, packages
 from bench.cuda_units import beside, codes, serving, sh, unit
 from bench.files import AGENT
 from bench.hosts import Bench, Host
@@ -258,3 +259,51 @@ def test_a_library_that_nobody_asks_for_is_no_effect(files: Host) -> None:
     with beside(files):
         refused = _apply(files, "unasked", _SHADOW, _USER, file=str(OTHER_TOOLKIT))["error"]
         assert (refused["kind"], "has libcusparse loaded now" in refused["message"]) == ("no_effect", True), refused
+
+
+@pytest.fixture
+def driver(host: Host) -> Iterator[Host]:
+    """Give a host with the old driver as packages, on hold and pinned in part, as a site has it."""
+    folder = packages.repository()
+    packages.remove(host)
+    packages.set_up(host, folder)
+    shutil.rmtree(folder)
+    yield host
+    host.agent("undo", {"all": True}, timeout_s=packages.APPLY_S)
+    packages.remove(host)
+
+
+def _upgrade(lease: str, names: list[str], **params: Any) -> dict[str, Any]:
+    asked = {"packages": names, "back_within_s": 120, **params}
+    times = {"ttl_s": 300, "max_duration_s": 300}
+    return {"lease": lease, "fault": "package.unattended", "params": asked, "run": "r", **times}
+
+
+def test_an_unattended_upgrade_that_is_killed_in_the_middle_goes_back_without_the_mirror(driver: Host) -> None:
+    sh(driver, "apt-mark unhold nvidia-open nvidia-fabricmanager; rm /etc/apt/preferences.d/site")
+    before = packages.seen(driver)
+    ordered = _upgrade("killed", ["nvidia-open", "nvidia-fabricmanager"])
+    states = packages.apply_and_kill(driver, ordered, packages.Gate("nvidia-utils", "preinst"), "all")
+    sh(driver, f"rm -rf {packages.REPOSITORY}")
+    ended = packages.wait_clean(driver, "killed", 240)
+    assert states, "no package was left half-done, so nothing was proved"
+    assert ended["state"] == "clean", ended
+    assert packages.seen(driver) == before
+
+
+def test_guards_refuse_an_upgrade_or_are_what_is_tried_and_either_way_nothing_moves(driver: Host) -> None:
+    before = packages.seen(driver)
+    names = ["nvidia-open", "nvidia-fabricmanager"]
+    refused = driver.agent("apply", _upgrade("refused", names), timeout_s=packages.APPLY_S)["error"]
+    assert (refused["kind"], "it is on hold" in refused["message"]) == ("no_effect", True), refused
+    tried = driver.agent("apply", _upgrade("tried", names, must_change=False), timeout_s=packages.APPLY_S)
+    assert tried.get("state") == "active", tried
+    assert [one["package"] for one in tried["observed"]["kept_back"]] == sorted(names)
+    [listed] = driver.agent("list", {"verify": True}, timeout_s=packages.APPLY_S)["leases"]
+    assert listed["verified"] is True, listed
+    sh(driver, "apt-mark unhold nvidia-fabricmanager")
+    [listed] = driver.agent("list", {"verify": True}, timeout_s=packages.APPLY_S)["leases"]
+    assert listed["verified"] is False, listed  # the control: a guard that is gone stops nothing
+    sh(driver, "apt-mark hold nvidia-fabricmanager")
+    assert _undone(driver, "tried")["state"] == "clean"
+    assert packages.seen(driver) == before
