@@ -74,7 +74,7 @@ def _learned(fleet: Bench, host: Host, folder: Path) -> Path:
 def _play(fleet: Bench, folder: Path, name: str, **environment: str) -> Played:
     """Play an experiment of the catalogue as it is written there."""
     content = yaml.safe_load((_EXPERIMENTS / name).read_text(encoding="utf-8"))
-    given = {**environment, "CHAOSGPU_INVENTORY": str(write_inventory(fleet, folder))}
+    given = {**environment, "CHAOSGPU_INVENTORY": str(write_inventory(fleet.plan, folder))}
     with fleet.inside():
         chaos = Chaos(folder, content, ignore=(), PYTHONPATH=f"{TESTS}:{ROOT}", **given)
     return chaos.finish(_RUN_S)

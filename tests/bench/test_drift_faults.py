@@ -160,7 +160,7 @@ def test_what_would_break_nothing_or_cannot_be_reached_is_refused(
 @pytest.fixture
 def asked(fleet: Bench, tmp_path: Path) -> Iterator[None]:
     """Reach the hosts as an experiment does."""
-    use_inventory(named_inventory({"chaosgpu_inventory": str(write_inventory(fleet, tmp_path))}))
+    use_inventory(named_inventory({"chaosgpu_inventory": str(write_inventory(fleet.plan, tmp_path))}))
     with fleet.inside():
         yield
     use_inventory(None)
