@@ -52,8 +52,18 @@ class Bench:
         """Take up a bench that another process has made."""
         return cls(directory, BenchPlan.read(directory))
 
-    def up(self, count: int, say: Callable[[str], None] = _quiet, *, kept: bool = False) -> list[Host]:
-        """Boot so many hosts and wait until SSH answers on all; a kept bench outlives this process."""
+    def up(
+        self,
+        count: int,
+        say: Callable[[str], None] = _quiet,
+        *,
+        kept: bool = False,
+        extra: tuple[str, ...] = (),
+    ) -> list[Host]:
+        """Boot so many hosts and wait until SSH answers on all; a kept bench outlives this process.
+
+        `extra` are layers with more packages, between the Debian that all have and what is the hosts' own.
+        """
         lower = base(say)
         bound = binds(say)
         with only_one(self.directory.parent) as lock:
@@ -62,7 +72,7 @@ class Bench:
                 raise BenchFailed(f"A bench is already up in {self.directory}; take it down first: make bench-down")
             if self.directory.exists():
                 raise BenchFailed(f"{self.directory} is there and no bench of ours: move it away.")
-            layers = (str(self.directory / "common" / "upper"), str(lower))
+            layers = (str(self.directory / "common" / "upper"), *extra, str(lower))
             plan = BenchPlan.new(self.directory, count, layers, bound, None if kept else me())
             try:
                 self._start_rack(plan, lock, kept=kept)
