@@ -38,6 +38,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="with a name: put hosts back into service that a failed step before the method left out of it",
     )
     parser.add_argument(
+        "--playbooks",
+        metavar="FOLDER",
+        help="where the run's record is gone: a site's own rollback.yml, verify.yml, return.yml and quarantine.yml",
+    )
+    parser.add_argument(
         "--older-than-minutes",
         type=float,
         metavar="MINUTES",
@@ -78,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
     for name, path in chosen:
         try:
             hosts = _hosts(args, path)
-            deeds = partial(left_to_do, hosts=hosts, give_back=args.give_back and args.name is not None)
+            give_back = args.give_back and args.name is not None
+            deeds = partial(left_to_do, hosts=hosts, playbooks=args.playbooks, give_back=give_back)
             found.append(recover(name, path, hosts, args.timeout_s, force=args.force, deeds=deeds))
         except ChaosGpuError as error:
             if args.name is not None:

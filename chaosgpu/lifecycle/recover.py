@@ -14,7 +14,7 @@ from chaosgpu.lease.run import Run
 from chaosgpu.lifecycle.around import Around
 from chaosgpu.lifecycle.course import Course, Life, lives_of
 from chaosgpu.lifecycle.found import lines_of_hosts
-from chaosgpu.lifecycle.ours import our_playbooks
+from chaosgpu.lifecycle.ours import PLAYBOOKS, our_playbooks
 from chaosgpu.lifecycle.own import OwnPlaybooks, pending_of
 from chaosgpu.lifecycle.plan import BACK, recorded_plan
 from chaosgpu.lifecycle.step import Stage
@@ -40,17 +40,21 @@ class _Resumed(Around):
                     run.lacks(str(error))
 
 
-def left_to_do(run: Run, *, hosts: Sequence[str] = (), give_back: bool = False) -> list[Deed]:
+def left_to_do(
+    run: Run, *, hosts: Sequence[str] = (), playbooks: str | None = None, give_back: bool = False
+) -> list[Deed]:
     """Return what a run's record leaves to be put back: playbooks of a user's own, the lifecycle of its hosts.
 
-    Where there is no record, these hosts are asked what they hold of the run.
+    Where there is no record, these hosts are asked what they hold of the run, and `playbooks` is where a site has its
+    own.
     `give_back`: also hosts that are as they were and wait for a person to put them back into service.
     """
     if not run.directory.is_dir():
         found = lines_of_hosts(run.id, hosts)
         if not found:
             return []
-        plan: JsonObject = {"type": "lifecycle.planned", "drill": run.id, "playbooks": str(our_playbooks({}, BACK))}
+        folder = our_playbooks({PLAYBOOKS: playbooks}, BACK)
+        plan: JsonObject = {"type": "lifecycle.planned", "drill": run.id, "playbooks": str(folder)}
         return _lifecycle(run, [plan, *found], give_back=give_back)
     lines = _lines(run.directory)
     own: list[Deed] = [OwnPlaybooks(run, lines)] if pending_of(lines) else []

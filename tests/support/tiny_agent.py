@@ -159,6 +159,12 @@ class TinyAgent:
         del request
         return {"host": "localhost", "gpus": [{"uuid": "GPU-tiny", "index": 0, "name": "Tiny GPU"}]}
 
+    def service_status(self, request: Json) -> Json:
+        del request
+        drained = self.folder / "drained-localhost"
+        state, drill = ("drained", drained.read_text()) if drained.exists() else ("in service", None)
+        return {"host": "localhost", "state": state, "drill": drill, "quarantine": None}
+
     def read(self, request: Json) -> Json:
         values = self.facts_of_the_fleet() if request["reading"] == "fleet.facts" else self.values()
         return {"reading": request["reading"], "host": "localhost", "values": values, "unknown": {}}
@@ -178,7 +184,8 @@ class TinyAgent:
 
 
 if __name__ == "__main__":
-    _, where, asked = sys.argv
+    _, where, *words = sys.argv
+    asked = "_".join(words)
     # A controller whose disk is full in a test hands its limit down; the host's disk is another one.
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     document = json.loads(sys.stdin.read())

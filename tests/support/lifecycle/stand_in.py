@@ -41,7 +41,7 @@ def hold(state: str) -> None:
 
 
 if step == "drain":
-    (folder / f"drained-{host}").write_text(reason)
+    (folder / f"drained-{host}").write_text(drill)
 elif step == "snapshot":
     kept.write_bytes(facts.read_bytes())
 elif step == "pin":

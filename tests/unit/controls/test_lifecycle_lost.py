@@ -2,6 +2,7 @@
 """A run with a lifecycle that is stopped or killed: its hosts come back, by the run itself or by `chaosgpu recover`."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from chaosgpu.lease.chain import verify_chain
 from chaosgpu.lease.ledger import read_lines
-from support.around import BACK, BEFORE, LONGEST_S, Host, around, plan_with, recover
+from support.around import BACK, BEFORE, LONGEST_S, PLAYBOOKS, Host, around, plan_with, recover
 from support.chaos import Chaos, Played, python
 
 pytestmark = pytest.mark.timeout(1800)
@@ -74,6 +75,27 @@ def test_a_killed_controller_leaves_the_host_out_of_service_and_recover_brings_i
     assert verify_chain(read_lines(played.run / "ledger.jsonl")[0]) == []
     again = recover(tmp_path, played.run.name)
     assert (again.returncode, len(host.steps)) == (0, 6)
+
+
+def test_without_the_record_the_hosts_own_tell_what_is_left_and_recover_finishes_it_by_the_runs_name(
+    host: Host, tmp_path: Path
+) -> None:
+    chaos = _in_the_method(tmp_path, plan_with(steps=["drain", "snapshot", "pin"]))
+    chaos.send(signal.SIGKILL)
+    chaos.finish(20)
+    name = Played(-9, "", tmp_path).run.name
+    shutil.rmtree(tmp_path / ".chaosgpu")
+    unnamed = recover(tmp_path)
+    assert f"{name}  holds something and is no dead run of this folder" in unnamed.stdout
+    assert host.drained
+    young = recover(tmp_path, "--older-than-minutes", "60")
+    assert (young.returncode, host.drained) == (0, True)
+
+    recovered = recover(tmp_path, name, "--playbooks", str(PLAYBOOKS))
+    assert recovered.returncode == 0, recovered.stdout + recovered.stderr
+    assert (host.facts, host.drained) == (BEFORE, False)
+    assert host.steps[3:] == BACK
+    assert "there is no record of it here" in recovered.stdout
 
 
 def test_a_host_that_recover_cannot_bring_back_goes_into_quarantine_and_the_exit_code_says_so(
