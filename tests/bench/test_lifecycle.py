@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lifecycle on systemd hosts with real apt, struck in each phase: a host is restored or quarantined, never another."""
+"""A lifecycle on systemd hosts with real apt, struck in each phase: a host ends restored or quarantined."""
 
 import itertools
 import json
