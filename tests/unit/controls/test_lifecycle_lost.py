@@ -10,8 +10,8 @@ import pytest
 
 from chaosgpu.lease.chain import verify_chain
 from chaosgpu.lease.ledger import read_lines
-from support.around import BACK, BEFORE, LONGEST_S, PLAYBOOKS, Host, around, plan_with, recover
-from support.chaos import Chaos, Played, python
+from support.around import BACK, BEFORE, LIFECYCLE, LONGEST_S, PLAYBOOKS, Host, around, plan_with, recover
+from support.chaos import GUARD, TINY, Chaos, Played, python
 
 pytestmark = pytest.mark.timeout(1800)
 DRAIN = plan_with(packages=None)
@@ -39,6 +39,28 @@ def test_a_signal_in_the_method_brings_the_hosts_back_before_the_run_ends(
     played = chaos.finish(LONGEST_S)
     assert played.verdict == ("inconclusive", f"stopped by {sign.name}")
     assert (played.broken, host.drained, host.steps) == (False, False, ["drain", "return"])
+
+
+def test_a_stop_condition_and_a_steady_state_that_does_not_hold_bring_the_hosts_back(
+    host: Host, tmp_path: Path
+) -> None:
+    stop = tmp_path / "stop"
+    arguments = {"arguments": {"stop_when": f"controller_file_exists('{stop}')"}}
+    guard = {**GUARD, "provider": GUARD["provider"] | arguments}  # type: ignore[operator]  # a mapping there
+    method = [python("wait", "wait", seconds=600, mark=str(tmp_path / "waiting"))]
+    chaos = Chaos(tmp_path, around(method, DRAIN, controls=[TINY, LIFECYCLE, guard]))
+    chaos.wait_for(tmp_path / "waiting", LONGEST_S)
+    stop.touch()
+    stopped = chaos.finish(LONGEST_S)
+    assert "a stop condition was met" in stopped.verdict[1]
+    assert (host.drained, host.steps) == (False, ["drain", "return"])
+
+    probe = {**python("no", "says", kind="probe", value=False), "tolerance": True}
+    broken = {"steady-state-hypothesis": {"title": "it holds", "probes": [probe]}}
+    played = Chaos(tmp_path, around([], DRAIN, **broken)).finish(LONGEST_S)
+    assert played.verdict[0] == "inconclusive"
+    assert "did not hold before the method" in played.verdict[1]
+    assert (host.drained, host.steps[2:]) == (False, ["drain", "return"])
 
 
 def test_a_signal_on_the_way_there_ends_the_playbook_and_the_method_is_not_played(host: Host, tmp_path: Path) -> None:
