@@ -30,6 +30,7 @@ def test_chaos_discover_finds_every_activity_with_its_types(installed: str, requ
     assert seen == {(one.module, one.name, one.kind): one.arguments for one in ACTIVITIES}
     assert len(discovery["activities"]) == len(ACTIVITIES)
     assert {module for module, _, _ in seen} == {
+        "chaosgpu.cuda.actions",
         "chaosgpu.cuda.probes",
         "chaosgpu.cuda.tolerances",
         "chaosgpu.fleet.actions",
