@@ -90,9 +90,13 @@ def checks_of(answer: dict[str, Any]) -> dict[str, tuple[bool | None, str]]:
 def test_doctor_finds_everything_well_on_a_sound_host(make_gpus: MakeGpus, make_agent: MakeAgent) -> None:
     gpus = make_gpus()
     found = checks_of(make_agent(gpus).ask("doctor"))
-    ours = {name: found.pop(name) for name in [*found] if name.startswith(("fault unit.", "fault package."))}
+    ours = {
+        name: found.pop(name)
+        for name in [*found]
+        if name.startswith(("fault unit.", "fault package.", "fault library."))
+    }
     assert all(ok is not False for ok, _ in found.values())
-    assert len(ours) == 8
+    assert len(ours) == 10
     assert all(ok is False and "host is touched" in detail for ok, detail in ours.values()), ours
     assert found["driver"][0] is True
     assert "simulated GPUs, instance sim-" in found["library"][1]
