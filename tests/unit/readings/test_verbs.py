@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.agent.readings.catalogue import readings
 from chaosgpu.sim.instance import Instance
 from unit.readings.conftest import MakeAgent, MakeGpus, uuid_of
@@ -96,7 +97,7 @@ def test_doctor_finds_everything_well_on_a_sound_host(make_gpus: MakeGpus, make_
         if name.startswith(("fault unit.", "fault package.", "fault library."))
     }
     assert all(ok is not False for ok, _ in found.values())
-    assert len(ours) == 10
+    assert ours.keys() == {f"fault {name}" for name in REGISTRY if not name.startswith(("gpu.", "selfdrill."))}
     assert all(ok is False and "host is touched" in detail for ok, detail in ours.values()), ours
     assert found["driver"][0] is True
     assert "simulated GPUs, instance sim-" in found["library"][1]
