@@ -6,7 +6,7 @@ bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
 alone := tests/lab tests/unit/agent tests/unit/controls
 # A sample of the tests on systemd hosts, which `make bench-test` has whole; CI=true refuses to leave it out.
-on-hosts := $(addprefix tests/bench/test_,agent.py keeper_alone.py)
+on-hosts := tests/bench/test_agent.py
 computes := $(addprefix tests/unit/agent/test_,state_machine.py damage.py damage_every_byte.py)
 
 demo:
