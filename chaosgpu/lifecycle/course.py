@@ -142,6 +142,16 @@ class Course:
         found = lives_of(self.lines, self.drill)
         return {host: life for host, life in found.items() if host not in self.leave_out}
 
+    def may_hold_pin(self, host: str) -> bool:
+        """Tell whether a host may hold a lease for its pin; one that was as wanted already holds none."""
+        told = [line["hosts"] for line in self.lines if (line["type"], line.get("step")) == ("lifecycle.done", "pin")]
+        said = [one[host] for one in told if isinstance(one, dict) and host in one]
+        life = self.lives.get(host)
+        begun = life is not None and "pin" in life.begun
+        return begun and not any(
+            isinstance(one, dict) and one.get("how") == "ok" and not one.get("lease") for one in said
+        )
+
     def intend(self, step: str, hosts: Sequence[str], way: str, **more: JsonValue) -> None:
         """Write what is about to be done; but for the way back nothing is done without that: raises LedgerBroken."""
         entry: JsonObject = {"drill": self.drill, "step": step, "way": way, "hosts": [*hosts], **more}

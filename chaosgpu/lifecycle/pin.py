@@ -27,13 +27,8 @@ def why_not_pinned(stage: Stage) -> list[str]:
 
 def _pinned(stage: Stage) -> list[str]:
     """Return the hosts that hold a lease for their pin; one that was as wanted already holds none."""
-    lines = [line for line in stage.course.lines if line.get("type") == "lifecycle.done" and line.get("step") == "pin"]
-    hosts = [line["hosts"] for line in lines if isinstance(line.get("hosts"), dict)]
-    return [host for found in hosts if isinstance(found, dict) for host, one in found.items() if _holds(one)]
-
-
-def _holds(outcome: object) -> bool:
-    return isinstance(outcome, dict) and outcome.get("how") == "ok" and bool(outcome.get("lease"))
+    course = stage.course
+    return [host for host, life in course.lives.items() if "pin" in life.sure and course.may_hold_pin(host)]
 
 
 def _why_not(answer: JsonObject, name: str) -> str | None:

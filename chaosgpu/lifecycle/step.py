@@ -72,8 +72,7 @@ class Stage:
         """Return the hosts whose pin, a lease of theirs, this step makes or ends."""
         if step == "pin":
             return [host for host in hosts if self.packages.get(host)]
-        lives = self.course.lives if step == "rollback" else {}
-        return [host for host in hosts if host in lives and "pin" in lives[host].begun]
+        return [host for host in hosts if self.course.may_hold_pin(host)] if step == "rollback" else []
 
     def _variables(self, step: str, hosts: Sequence[str], way: str, reason: str | None) -> JsonObject:
         """Return what every playbook of ours gets."""
@@ -105,7 +104,9 @@ class Stage:
         drill = self.course.drill
         for host in hosts:
             more: JsonObject = {"by": "lifecycle"}
-            if outcome is not None:
+            if line == "lease.clean" and step == "pin":
+                more = {"never_in_force": True, "reason": outcome.said if outcome is not None else None}
+            elif outcome is not None:
                 more = {"observed" if step == "pin" else "restored": outcome.told, "reason": outcome.said or None}
             elif step == "pin":
                 more = {"params": {"packages": self.packages[host]}, "max_duration_s": self.plan.within_s}
@@ -114,8 +115,10 @@ class Stage:
 
 def _lease_line(step: str, outcome: Outcome) -> str:
     """Return the type of the line that says how the pin stands."""
+    if step == "pin" and outcome.ok:  # what was as wanted already needs no lease
+        return "lease.active" if outcome.told.get("lease") else "lease.clean"
     if step == "pin":
-        return "lease.active" if outcome.ok else "lease.refused" if outcome.how == "refused" else "fault.unverified"
+        return "lease.refused" if outcome.how == "refused" else "fault.unverified"
     return "lease.clean" if outcome.ok else "lease.stuck"
 
 

@@ -83,15 +83,19 @@ class Fleet:
         return (self.folder / ".chaosgpu/runs/latest").resolve()
 
     def reached(self, phase: str) -> bool:
-        """Tell whether the run has come to a phase: a step and its way, or the method."""
+        """Tell whether the agent of the struck host is at work in a phase, or that is over before it could be seen."""
         if phase == "method":
             return (self.folder / "waiting").exists()
         way, step = phase.split()
+        if not self._has("lifecycle.step", way, step):
+            return False
+        at_work = self.hosts[1].run(["pgrep", "-f", f"[a]gent.pyz {VERBS[step]}"])
+        return at_work.returncode == 0 or self._has("lifecycle.done", way, step)
+
+    def _has(self, kind: str, way: str, step: str) -> bool:
         path = self.run / "ledger.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return any(
-            (line.get("step"), line.get("way")) == (step, way) for line in lines if line["type"] == "lifecycle.step"
-        )
+        return any((line["type"], line.get("way"), line.get("step")) == (kind, way, step) for line in lines)
 
     def words(self) -> list[str]:
         """Say of each host how it is: restored and in service, restored and kept out, in quarantine, or another."""
@@ -166,6 +170,15 @@ def test_both_hosts_go_through_the_whole_lifecycle_and_come_back_to_the_byte(pai
     assert {line["host"] for line in pinned} == {*names}
 
 
+# What the agent of a host is asked in each step.
+VERBS = {
+    "drain": "service drain",
+    "snapshot": "packages snapshot",
+    "pin": "apply",
+    "verify": "packages verify",
+    "rollback": "undo",
+    "return": "service return",
+}
 PHASES = ("there drain", "there snapshot", "there pin", "there verify", "method", "back rollback", "back return")
 
 
