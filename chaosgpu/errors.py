@@ -15,6 +15,7 @@ ActivityFailed (Chaos Toolkit)
 ├── ReadingUnknown       a probe cannot know; unknown is neither healthy nor failed
 ├── AnswerWrong          a service answered, and the answer is not the right one
 ├── LedgerBroken         the run's record could not be written or read
+├── EvidenceBroken       the site's evidence log or a bundle could not be written or read
 └── LabFailed            the lab or the simulator could not be set up
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "AnswerWrong",
     "BadArgument",
     "ChaosGpuError",
+    "EvidenceBroken",
     "FaultUnverified",
     "LabFailed",
     "LedgerBroken",
@@ -92,6 +94,10 @@ class AnswerWrong(ChaosGpuError):
 
 class LedgerBroken(ChaosGpuError):
     """The run's record could not be written or read."""
+
+
+class EvidenceBroken(ChaosGpuError):
+    """The site's evidence log or a bundle could not be written or read."""
 
 
 class LabFailed(ChaosGpuError):

@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "triton",
             "controls",
             "lifecycle",
+            "evidence",
         }
     ),
 }
