@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench import groups, nspawn  # noqa: E402 (in the tests' folder, wherever the tree lies)
+from bench.files import AGENT  # noqa: E402 (as above)
 from bench.hosts import Bench  # noqa: E402 (as above)
 from bench.inventory import GROUP, write_inventory  # noqa: E402 (as above)
 from support.chaos import GUARD, TESTS, UNDO_ALL, experiment, python  # noqa: E402 (as above)
@@ -40,6 +41,8 @@ class Fleet:
         write_inventory(bench.plan, folder, user="root", ansible_ssh_args=kept)
         (folder / "ansible.cfg").write_text(f"[defaults]\nforks = {FORKS}\n[connection]\npipelining = True\n")
         self._hosts = len(bench.hosts)
+        for host in bench.hosts:  # as `provision` does
+            host.run([AGENT, "compile"], check=True)
 
     def measure(self, kind: str) -> _More:
         """Do one thing on all hosts and return its cost; raises where it did not go through on all of them."""

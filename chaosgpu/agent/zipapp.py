@@ -24,9 +24,16 @@ if sys.argv[1:] and sys.argv[1] in ("packages", "service"):
 
     sys.exit(enter(sys.argv[1:]))
 
-from chaosgpu.agent.main import Parts, main
+from chaosgpu.agent import compiled
 
 here = os.path.abspath(sys.argv[0])
+if sys.argv[1:2] == ["compile"]:
+    sys.exit(compiled.compile_agent(here, sys.argv[2:]))
+if sys.argv[1:2] and sys.argv[1] in compiled.READS:
+    compiled.prefer(here)
+
+from chaosgpu.agent.main import Parts, main
+
 parts = Parts(command=(sys.executable, "-I", "-S", here))
 if sys.argv[1:2] == ["self-drill"]:
     from chaosgpu.agent.triggers.command import run

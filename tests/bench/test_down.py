@@ -17,7 +17,8 @@ from bench.plan import ROOT, BenchFailed, BenchPlan
 from bench.waiting import wait_until
 
 _UP_AND_WAIT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from pathlib import Path
 from bench.hosts import Bench
 bench = Bench(Path(sys.argv[1]))

@@ -268,8 +268,12 @@ def test_a_bare_host_is_provisioned_once_and_what_is_anothers_is_not_replaced(pl
     try:
         foreign = player.play("provision", *_on(driver), user="root", **given)
         assert foreign.status == 2, foreign.said
+        assert "/etc/sudoers.d/chaosgpu is there and was not written by chaosgpu" in foreign.told(driver.name)["said"]
+        driver.run(["rm", "/etc/sudoers.d/chaosgpu"], check=True)
+        foreign = player.play("provision", *_on(driver), user="root", **given)
+        assert foreign.status == 2, foreign.said
         assert "/etc/chaosgpu/policy.json is there and says something else" in foreign.told(driver.name)["said"]
-        driver.run(["sh", "-c", f"rm -rf /etc/chaosgpu /etc/sudoers.d/chaosgpu; echo >> {AGENT}"], check=True)
+        driver.run(["sh", "-c", f"rm -rf /etc/chaosgpu; echo >> {AGENT}"], check=True)
         kept = _kept(driver)
         looked = player.play("provision", "--check", "--diff", *_on(driver), user="root", **given)
         assert (looked.status, _kept(driver)) == (0, kept), looked.said

@@ -4,10 +4,14 @@
 import re
 from typing import Optional
 
+from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.residue.dropin_files import dropins
 from chaosgpu.agent.residue.finding import OURS, Found, family
 from chaosgpu.agent.residue.scene import Scene
 from chaosgpu.agent.residue.systemd import shown, unit_names
+from chaosgpu.agent.service.gate import Gate
+from chaosgpu.agent.service.record import Record
+from chaosgpu.agent.store import read_document
 
 _KINDS = {
     "unit.timer": "a timer of ours without a live lease",
@@ -34,7 +38,7 @@ def our_units(scene: Scene, found: Found) -> None:
     if not scene.has_systemd or scene.home.limited:
         return  # a lab and a host without systemd have none
     for path, text in dropins(scene):
-        if "chaosgpu" in path.rpartition("/")[2] or "chaosgpu" in text:
+        if ("chaosgpu" in path.rpartition("/")[2] or "chaosgpu" in text) and not _drained(path, text, scene):
             _dropin(path, text, scene, found)
     names = unit_names(scene, "chaosgpu-*")
     for name, unit in shown(scene, *names).items():
@@ -61,6 +65,18 @@ def _lease_of(unit: str, scene: Scene) -> Optional[str]:
     whole = match["lease"]
     names = set(scene.home.lease_ids())
     return next((name for name in (whole, _STAMP.sub("", whole)) if name in names), None)
+
+
+def _drained(path: str, text: str, scene: Scene) -> bool:
+    """Tell whether it is what a drain on record has written: the return removes it, and nothing else should."""
+    try:
+        found = read_document(f"{scene.home.path}/service", "state")
+        record = None if found is None else Record.from_json(found)
+    except AgentError:  # the service room says so itself; until then nobody vouches for the file
+        return False
+    folder, _, unit = path.rpartition("/")[0].rpartition("/")
+    gate = None if record is None else Gate(unit[: -len(".d")], record.drill, folder)
+    return gate is not None and (path, text) == (gate.path, gate.text)
 
 
 def _dropin(path: str, text: str, scene: Scene, found: Found) -> None:
