@@ -14,6 +14,8 @@ __all__ = [
     "config",
     "health",
     "infer",
+    "infer_outputs",
+    "infer_request",
     "load",
     "metadata",
     "metrics",
@@ -130,6 +132,15 @@ def infer(url: str, model: str, inputs: tuple[Tensor, ...], within_s: float) -> 
     """Run one inference with binary tensors: the outputs and the seconds it took."""
     path = f"{model_path(model)}/infer"
     what = f"POST {path} at {url}"
+    body, headers = infer_request(inputs)
+    answer = exchange(url, "POST", path, within_s=within_s, body=body, headers=headers)
+    if answer.status != _OK:
+        raise explained(url, model, answer, what, within_s)
+    return infer_outputs(answer, what), answer.latency_s
+
+
+def infer_request(inputs: tuple[Tensor, ...]) -> tuple[bytes, dict[str, str]]:
+    """Build the body and the headers of an inference with binary tensors both ways."""
     blobs = [encode(tensor) for tensor in inputs]
     header = json_body(
         {
@@ -145,23 +156,12 @@ def infer(url: str, model: str, inputs: tuple[Tensor, ...], within_s: float) -> 
             "parameters": {"binary_data_output": True},
         }
     )
-    answer = exchange(
-        url,
-        "POST",
-        path,
-        within_s=within_s,
-        body=header + b"".join(blobs),
-        headers={
-            "Content-Type": "application/octet-stream",
-            "Inference-Header-Content-Length": str(len(header)),
-        },
-    )
-    if answer.status != _OK:
-        raise explained(url, model, answer, what, within_s)
-    return _outputs(answer, what), answer.latency_s
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(header))}
+    return header + b"".join(blobs), headers
 
 
-def _outputs(answer: Answer, what: str) -> tuple[Tensor, ...]:
+def infer_outputs(answer: Answer, what: str) -> tuple[Tensor, ...]:
+    """Read the outputs of an inference that was answered."""
     length = len(answer.body) if answer.json_bytes is None else answer.json_bytes
     head = _object(Answer(answer.status, answer.body[:length], None, 0.0), what)
     at = length

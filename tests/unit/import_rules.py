@@ -18,6 +18,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "fleet": frozenset({"errors"}),
     "lease": frozenset({"errors", "fleet"}),
     **dict.fromkeys(AREAS, _BELOW),
+    # Its requests to a model and the judge of their answers are the canary's.
+    "traffic": _BELOW | {"triton"},
     # Its activities alone are a face of what stands above it.
     "fleet.actions": frozenset({"fleet", "lifecycle"}),
     # What is done to hosts around an experiment stands above the areas: it compares their facts.
@@ -30,7 +32,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "sim": frozenset({"errors"}),
     # The crash test starts the agent as a program, and runs what is not struck itself in its own process.
     "selfdrill": frozenset({"errors", "agent"}),
-    "lab": frozenset({"errors", "sim", "triton", "lease", "fleet"}),
+    "lab": frozenset({"errors", "sim", "triton", "traffic", "lease", "fleet"}),
     "cli": frozenset(
         {
             "selfdrill",
