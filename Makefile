@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-fleet mutation clean
+.PHONY: demo demo-hardened test lint format bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-fleet mutation offline-bundle clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
@@ -69,6 +69,10 @@ figures-fleet:
 mutation:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/mutation_runs.py
+
+offline-bundle:
+	@scripts/install.sh dev,bundle
+	@$(bin)/python scripts/offline_bundle.py dist/chaosgpu-offline.tar.gz
 
 clean:
 	-$(bin)/chaosgpu lab down
