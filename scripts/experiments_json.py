@@ -10,7 +10,7 @@ import yaml
 
 def main() -> int:
     """Write every JSON file that is not as its YAML file says."""
-    for source in sorted(Path(__file__).resolve().parent.parent.glob("experiments/*/*.yaml")):
+    for source in sorted(Path(__file__).resolve().parent.parent.glob("experiments/level-*/*.yaml")):
         text = json.dumps(yaml.safe_load(source.read_text(encoding="utf-8")), indent=2, ensure_ascii=False) + "\n"
         target = source.with_suffix(".json")
         if not target.exists() or target.read_text(encoding="utf-8") != text:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -26,8 +26,13 @@ _PR_SET_PDEATHSIG = 1
 _KEPT = frozenset({"AWX_USER_NAME", "TOWER_USER_NAME"})
 
 
-def play_job(experiment: Path, settings: Sequence[str], dry: str | None, runs: Path | None) -> tuple[JsonObject, int]:
-    """Play an experiment to its end; return what came of it, and the exit code."""
+type Starter = Callable[[Sequence[str], Mapping[str, str]], int]
+
+
+def play_job(
+    experiment: Path, settings: Sequence[str], dry: str | None, runs: Path | None, start: Starter | None = None
+) -> tuple[JsonObject, int]:
+    """Play an experiment to its end; return what came of it, and the exit code. `start` runs the command otherwise."""
     document = _read(experiment)
     values = _values(settings, document)
     environment = job_environment(os.environ)
@@ -42,7 +47,7 @@ def play_job(experiment: Path, settings: Sequence[str], dry: str | None, runs: P
         command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run"]
         command += ["--journal-path", str(Path(folder) / "journal.json"), "--var-file", str(given)]
         command += [*(["--dry", dry] if dry else []), str(experiment)]
-        status = _run(command, environment)
+        status = (start or _run)(command, environment)
         directory = _directory(Path(folder) / "journal.json", before)
     if directory is None:
         reason = f"chaos run ended with status {status} and has no record: a mistake in the experiment, or no guard"

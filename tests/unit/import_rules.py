@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "controls",
             "lifecycle",
             "evidence",
+            "drill",
         }
     ),
 }

@@ -12,7 +12,10 @@ from chaoslib.loader import load_experiment
 from chaosgpu.lint import lint, read
 
 CATALOGUE = Path(__file__).parents[2] / "experiments"
-FILES = sorted(path for path in CATALOGUE.rglob("*") if path.suffix in {".json", ".yaml", ".yml"})
+# What is in `drills` are plans.
+FILES = sorted(
+    path for path in CATALOGUE.rglob("*") if path.suffix in {".json", ".yaml", ".yml"} and path.parent.name != "drills"
+)
 IDS = [str(path.relative_to(CATALOGUE)) for path in FILES]
 
 

@@ -97,7 +97,7 @@ def test_every_reference_leads_to_an_object_and_every_playbook_is_there() -> Non
 
 
 def test_every_question_asks_for_a_variable_of_the_playbook_and_has_an_answer_of_its_type() -> None:
-    read = "".join((AWX.parent / f"{name}.yml").read_text() for name in ("drill", "janitor"))
+    read = "".join((AWX.parent / f"{name}.yml").read_text() for name in ("drill", "planned_drill", "janitor"))
     for name, survey in _surveys():
         assert survey.keys() == {"name", "description", "spec"}
         for question in survey["spec"]:
