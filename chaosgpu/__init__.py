@@ -15,8 +15,11 @@ _ACTIVITY_MODULES = (
     ("chaosgpu.host.probes", "probes"),
     ("chaosgpu.lease.actions", "actions"),
     ("chaosgpu.lease.probes", "probes"),
+    ("chaosgpu.traffic.actions", "actions"),
+    ("chaosgpu.traffic.probes", "probes"),
     ("chaosgpu.triton.actions", "actions"),
     ("chaosgpu.triton.probes", "probes"),
+    ("chaosgpu.vectordb.probes", "probes"),
 )
 
 

@@ -34,7 +34,12 @@ def test_chaos_discover_finds_every_activity_with_its_types(installed: str, requ
         "chaosgpu.cuda.probes",
         "chaosgpu.cuda.tolerances",
         "chaosgpu.fleet.actions",
-    } | {f"chaosgpu.{area}.{kind}" for area in ("gpu", "host", "lease", "triton") for kind in ("actions", "probes")}
+        "chaosgpu.vectordb.probes",
+    } | {
+        f"chaosgpu.{area}.{kind}"
+        for area in ("gpu", "host", "lease", "traffic", "triton")
+        for kind in ("actions", "probes")
+    }
 
 
 def test_chaos_info_shows_the_extension_and_its_licence(from_wheel: Installed) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unit.house_rules import Tree
 
-AREAS = frozenset({"cuda", "gpu", "host", "triton"})
+AREAS = frozenset({"cuda", "gpu", "host", "triton", "vectordb"})
 _BELOW = frozenset({"errors", "lease", "fleet"})
 
 # Each room and the rooms that it may import; itself goes without saying. A new room needs a line here.
