@@ -41,6 +41,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, default=1, help="how many of them (default 1)")
     parser.add_argument("--real-gpu", action="store_true", help="use the machine's own GPU (no faults on it)")
     parser.add_argument("--minutes", type=float, default=30.0, help="the lab ends by itself after this (default 30)")
+    parser.add_argument("--pipeline", action="store_true", help="embedding, vector database, generator and a gateway")
+    parser.add_argument("--alerts", action="store_true", help="a real Prometheus, Alertmanager and a pager")
     parser.add_argument("--no-traffic", action="store_true", help="no background requests")
 
 
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
             real_gpu=args.real_gpu,
             lifetime_s=_lifetime_s(args.minutes),
             traffic=not args.no_traffic,
+            pipeline=args.pipeline,
+            alerts=args.alerts,
         )
         if args.verb == "run":
             return run_in_lab(options, args.command, _say)

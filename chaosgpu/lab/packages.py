@@ -40,6 +40,8 @@ PACKAGES = {
         Packages("pgvector", 11, ("--python-version=3.12", "--implementation=cp", "--abi=cp312",
                                   "--platform=manylinux2014_x86_64")),
         Packages("milvus", 110),
+        # Not a database: the gateway before them.
+        Packages("gateway", 4),
     )
 }  # fmt: skip
 

@@ -15,7 +15,9 @@ __all__ = [
     "TIED",
     "LabPlan",
     "Running",
+    "Service",
     "alive",
+    "free_port",
     "free_ports",
     "me",
     "new_identity",
@@ -26,6 +28,20 @@ __all__ = [
 # In the guardian's environment: "1" where standard input holds the lab up.
 TIED = "CHAOSGPU_LAB_TIED"
 SHM = Path("/dev/shm")  # noqa: S108 (where Triton's Python backend keeps its regions)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One more process of a lab: its name is that of its log."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+    @classmethod
+    def from_json(cls, source: dict[str, object]) -> "Service":
+        """Read what `asdict` wrote."""
+        return cls(**{**source, "command": tuple(source["command"])})  # type: ignore[arg-type] # our own file
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,8 @@ class LabPlan:
     with_traffic: bool
     serving: dict[str, str]
     exported: dict[str, str]
+    models: tuple[str, ...] = ("chat",)
+    services: tuple[Service, ...] = ()
 
     @property
     def url(self) -> str:
@@ -66,10 +84,12 @@ class LabPlan:
     def read(cls, directory: Path) -> "LabPlan | None":
         """Read the plan of a lab's folder; None where there is none."""
         try:
-            return cls(**json.loads((directory / "lab.json").read_text()))
+            source = json.loads((directory / "lab.json").read_text())
+            services = tuple(Service.from_json(one) for one in source.pop("services", ()))
+            return cls(**{**source, "models": tuple(source.get("models", ("chat",)))}, services=services)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise LabFailed(f"{directory / 'lab.json'} cannot be read ({error}); remove the folder by hand.") from error
 
     def leftover_shm(self) -> list[Path]:
@@ -118,6 +138,13 @@ def me() -> Running:
 def alive(process: Running) -> bool:
     """Say whether exactly this process still runs."""
     return process_start(process.pid) == process.start
+
+
+def free_port() -> int:
+    """Find a free loopback port."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def free_ports() -> int:

@@ -4,12 +4,16 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu.lab import gpus
+from chaosgpu.lab.alerting import RULES
+from chaosgpu.lab.alerting import laid_out as watched
 from chaosgpu.lab.guardian import clean
 from chaosgpu.lab.install import TritonInstall
+from chaosgpu.lab.pipeline import laid_out
 from chaosgpu.lab.plan import LabPlan, free_ports, new_identity
 from chaosgpu.lab.repository import write_repository
 from chaosgpu.lab.variants import variant
@@ -17,8 +21,10 @@ from chaosgpu.lab.variants import variant
 __all__ = ["LabOptions", "clear", "write_plan"]
 
 # What the lab writes; anything else in its folder is not ours to remove.
-_OURS = ("sim", "agent", "repository", "tmp", "lab.json", "canary.json", "traffic.jsonl",
-         "triton.log", "traffic.log", "lab.log")  # fmt: skip
+_OURS = ("sim", "agent", "repository", "tmp", "store", "lab.json", "canary.json", "requests.json", "pages.jsonl",
+         "alerting", "traffic.jsonl",
+         "pipeline-traffic.jsonl", "triton.log", "traffic.log", "store.log", "gateway.log", "pager.log",
+         "alertmanager.log", "prometheus.log", "lab.log")  # fmt: skip
 _POLICY = {
     "version": 1,
     "permit": ["gpu.*"],
@@ -40,6 +46,8 @@ class LabOptions:
     real_gpu: bool = False
     lifetime_s: float = 1800.0
     traffic: bool = True
+    pipeline: bool = False
+    alerts: bool = False
 
 
 def clear(directory: Path) -> None:
@@ -55,7 +63,7 @@ def clear(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_plan(options: LabOptions, directory: Path, triton: TritonInstall) -> LabPlan:
+def write_plan(options: LabOptions, directory: Path, triton: TritonInstall, say: Callable[[str], None]) -> LabPlan:
     """Write everything that the processes of the lab will read."""
     chosen = variant(options.variant)
     library = {} if options.real_gpu else gpus.simulated(directory / "sim", options.profile, options.gpus)
@@ -64,15 +72,23 @@ def write_plan(options: LabOptions, directory: Path, triton: TritonInstall) -> L
     for folder in (agent_home, directory / "tmp"):
         folder.mkdir(mode=0o700)
     (agent_home / "policy.json").write_text(json.dumps(_POLICY, indent=1) + "\n")
-    write_repository(directory / "repository", chosen, gpu, gpus.cuda_library(library))
+    write_repository(directory / "repository", chosen, gpu, gpus.cuda_library(library), pipeline=options.pipeline)
     port = free_ports()
+    url = f"http://127.0.0.1:{port}"
+    pipeline = laid_out(directory, chosen.name, url, say) if options.pipeline else None
+    targets = {"triton": f"127.0.0.1:{port + 2}"}
+    if pipeline is not None:
+        targets["gateway"] = pipeline.gateway_url.removeprefix("http://")
+    alerting = watched(directory, targets, RULES, say) if options.alerts else None
+    parts = [part for part in (pipeline, alerting) if part is not None]
     exported = {
         **library,
         "CHAOSGPU_AGENT_HOME": str(agent_home),
-        "TRITON_URL": f"http://127.0.0.1:{port}",
+        "TRITON_URL": url,
         "CHAOSGPU_CANARY": str(directory / "canary.json"),
         "CHAOSGPU_LAB_GPU": gpu.uuid,
         "CHAOSGPU_LAB_VARIANT": chosen.name,
+        **{name: value for part in parts for name, value in part.exported.items()},
     }
     plan = LabPlan(
         identity=new_identity(),
@@ -86,6 +102,8 @@ def write_plan(options: LabOptions, directory: Path, triton: TritonInstall) -> L
         with_traffic=options.traffic,
         serving=_serving(exported, triton, directory / "tmp", simulated=bool(library)),
         exported=exported,
+        models=("chat",) if pipeline is None else ("chat", "embed"),
+        services=tuple(service for part in parts for service in part.services),
     )
     plan.write()
     return plan

@@ -9,19 +9,36 @@ from chaosgpu.lab.variants import Variant, kv_bytes_per_token
 
 __all__ = ["write_repository"]
 
-_CODE = Path(__file__).parent / "models" / "chat" / "1"
+_MODELS = Path(__file__).parent / "models"
+_CODE = _MODELS / "chat" / "1"
 _INSTANCES = 4
 _SEED = 20260101
 # The pool's arena: two percent of the GPU, taken when `chat_pooled` is loaded.
 _ARENA_SHARE = 0.02
 
+# A question with three documents is some 150 bytes: four instances then answer about 30 a second.
+_PIPELINE_PACE_MS = "0.8"
+
+_EMBED = f"""name: "embed"
+backend: "python"
+max_batch_size: 16
+input [ {{ name: "TOKENS" data_type: TYPE_INT32 dims: [ -1 ] }} ]
+output [ {{ name: "EMBEDDING" data_type: TYPE_FP32 dims: [ 32 ] }} ]
+instance_group [ {{ count: 2 kind: KIND_CPU }} ]
+parameters [
+  {{ key: "seed" value: {{ string_value: "{_SEED}" }} }},
+  {{ key: "work_ms" value: {{ string_value: "5" }} }}
+]
+"""
 _INPUT = '{ name: "TOKENS" data_type: TYPE_INT32 dims: [ -1 ] }'
 _KEEP = '{ name: "KEEP_S" data_type: TYPE_FP32 dims: [ 1 ] optional: true }'
 _OUTPUT = '{ name: "LOGITS" data_type: TYPE_FP32 dims: [ 32 ] }, { name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] }'
 
 
-def write_repository(directory: Path, variant: Variant, gpu: LabGpu, cuda_library: str) -> None:
-    """Write both models for one GPU; `chat` is loaded at start, `chat_pooled` on demand."""
+def write_repository(
+    directory: Path, variant: Variant, gpu: LabGpu, cuda_library: str, *, pipeline: bool = False
+) -> None:
+    """Write both models for one GPU; `chat` is loaded at start, `chat_pooled` on demand. A pipeline also embeds."""
     for model, arena in (("chat", 0), ("chat_pooled", int(gpu.memory_bytes * _ARENA_SHARE))):
         folder = directory / model
         shutil.copytree(_CODE, folder / "1", ignore=shutil.ignore_patterns("__pycache__"))
@@ -31,11 +48,15 @@ def write_repository(directory: Path, variant: Variant, gpu: LabGpu, cuda_librar
             "seed": str(_SEED),
             "kv_bytes_per_token": str(kv_bytes_per_token(gpu.memory_bytes)),
             "base_ms": "10",
-            "ms_per_token": "0.5",
+            "ms_per_token": _PIPELINE_PACE_MS if pipeline else "0.5",
             "max_wait_s": "-1" if variant.max_wait_s is None else f"{variant.max_wait_s:g}",
             "arena_bytes": str(arena),
         }
         (folder / "config.pbtxt").write_text(_config(model, variant, parameters, pooled=arena > 0))
+
+    if pipeline:
+        shutil.copytree(_MODELS / "embed", directory / "embed", ignore=shutil.ignore_patterns("__pycache__"))
+        (directory / "embed" / "config.pbtxt").write_text(_EMBED)
 
 
 def _config(model: str, variant: Variant, parameters: dict[str, str], *, pooled: bool) -> str:

@@ -17,6 +17,7 @@ __all__ = ["main"]
 # Triton waits for requests in flight; a fragile model that waits for memory never ends them, so this is short.
 _TRITON_END_S = 2.0
 _TRAFFIC_END_S = 1.0
+_SERVICE_END_S = 1.0
 _POLL_S = 0.1
 
 
@@ -27,7 +28,7 @@ def triton_command(plan: LabPlan) -> list[str]:
         plan.server,
         f"--model-repository={plan.path('repository')}",
         "--model-control-mode=explicit",
-        "--load-model=chat",
+        *(f"--load-model={model}" for model in plan.models),
         f"--backend-directory={plan.backends}",
         f"--backend-config=python,shm-region-prefix-name={plan.shm_prefix}",
         *(f"--{kind}-address=127.0.0.1" for kind in ("http", "grpc", "metrics")),
@@ -85,9 +86,11 @@ def main(directory: str) -> int:
         signal.signal(signum, over.ask)
     end = time.monotonic() + plan.lifetime_s
     triton = _start(plan, "triton", triton_command(plan), plan.serving)
+    services = [_start(plan, one.name, list(one.command), one.environment) for one in plan.services]
     traffic = None
     if plan.with_traffic:
-        command = [sys.executable, "-m", "chaosgpu.lab.traffic", directory]
+        module = "chaosgpu.lab.pipeline_traffic" if "embed" in plan.models else "chaosgpu.lab.traffic"
+        command = [sys.executable, "-m", module, directory]
         traffic = _start(plan, "traffic", command, {**os.environ, **plan.exported})
     if os.environ.get(TIED) == "1":
         threading.Thread(target=over.watch_tie, daemon=True).start()
@@ -95,6 +98,8 @@ def main(directory: str) -> int:
         time.sleep(_POLL_S)
     if traffic is not None:
         _end(traffic, _TRAFFIC_END_S)
+    for service in reversed(services):
+        _end(service, _SERVICE_END_S)
     _end(triton, _TRITON_END_S)
     for region in plan.leftover_shm():  # the guardian does it too; but it may have been killed
         region.unlink(missing_ok=True)

@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chaosgpu.errors import LabFailed, Unreachable
+from chaosgpu.lab.alerting import wait_until_ready
 from chaosgpu.lab.guardian import clean
 from chaosgpu.lab.install import install
+from chaosgpu.lab.pipeline import fill
 from chaosgpu.lab.plan import TIED, LabPlan, Running, alive, process_start
 from chaosgpu.lab.prepare import LabOptions, clear, write_plan
 from chaosgpu.triton import api, canary
@@ -59,13 +61,17 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
             raise LabFailed(f"A lab is already up in {directory}; take it down first: chaosgpu lab down")
         triton = install(say)
         clear(directory)
-        plan = write_plan(options, directory, triton)
+        plan = write_plan(options, directory, triton, say)
         say(f"starting Triton with the {plan.variant} service on {plan.gpu}")
         if options.real_gpu:
             say("this is a real GPU: the lab's agent home permits faults on simulated ones only")
         guardian = _spawn_guardian(plan, tie)
         try:
             _make_ready(plan, guardian, say)
+            if options.alerts:
+                wait_until_ready(plan.exported, say)
+            if options.pipeline:
+                fill(plan, plan.exported["CHAOSGPU_LAB_STORE_URL"], plan.exported["CHAOSGPU_LAB_GATEWAY_URL"], say)
         except BaseException:  # an interrupt too must not leave a lab behind
             _end(plan, [guardian])
             raise

@@ -27,7 +27,7 @@ from chaosgpu.traffic.plan import TrafficPlan, address
 from chaosgpu.traffic.prompt import Prompt
 from chaosgpu.traffic.sender import Sender
 
-__all__ = ["main", "prompts_for", "send"]
+__all__ = ["main", "prompts_for", "run_plan"]
 
 _CONNECT_S = 5.0
 _FILES_KEPT = 64
@@ -37,8 +37,12 @@ _GRACE_S = 15.0
 
 def main() -> int:
     """Send one plan."""
+    return run_plan(TrafficPlan.from_json(sys.stdin.readline()), tied=True)
+
+
+def run_plan(plan: TrafficPlan, *, tied: bool) -> int:
+    """Send a plan to its end. `tied`: the end of standard input ends it too."""
     loop = precise_loop()
-    plan = TrafficPlan.from_json(sys.stdin.readline())
     try:
         prompts = prompts_for(plan)
         where = _reachable(plan.url)
@@ -48,7 +52,7 @@ def main() -> int:
     signal.alarm(int(plan.duration_s + plan.timeout_s + _GRACE_S) + 1)
     descriptor = os.open(plan.series, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as series:
-        send(loop, plan, prompts, where, series)
+        _send(loop, plan, prompts, where, series, tied=tied)
     return 0
 
 
@@ -59,14 +63,16 @@ def prompts_for(plan: TrafficPlan) -> list[Prompt]:
     return prompts_of_file(plan, Path(plan.requests or ""))
 
 
-def send(
+def _send(
     loop: asyncio.AbstractEventLoop,
     plan: TrafficPlan,
     prompts: Sequence[Prompt],
     where: tuple[str, int],
     series: TextIO,
+    *,
+    tied: bool,
 ) -> None:
-    """Send a plan to the end and write its series."""
+    """Send, and write the series."""
     started_at = time.time()
 
     def write(line: str) -> None:
@@ -79,10 +85,12 @@ def send(
     def stop(why: str) -> None:
         nonlocal ended
         ended = why
-        loop.remove_reader(sys.stdin.fileno())
+        if tied:
+            loop.remove_reader(sys.stdin.fileno())
         sender.stop()
 
-    loop.add_reader(sys.stdin.fileno(), stop, "stopped")
+    if tied:
+        loop.add_reader(sys.stdin.fileno(), stop, "stopped")
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop, signum.name)
     head: JsonObject = {"started_at": round(started_at, 3), "prompts": len(prompts)}

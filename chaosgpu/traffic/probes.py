@@ -4,6 +4,7 @@
 from typing import Any
 
 __all__ = [
+    "deadline_honoured",
     "error_percent",
     "errors",
     "figures",
@@ -32,8 +33,8 @@ def figures(
     Waits until each request of the phase has ended, at most its timeout. Latency counts from when a request was due;
     one that timed out took the timeout, a refused one has none. Returns {"seconds", "due", "ok", "throughput_per_s",
     "error_percent", "errors", "statuses", "wrong", "wrong_because", "p50_ms", "p95_ms", "p99_ms", "max_ms",
-    "late_percent", "late_max_ms", "void"}. Raises ReadingUnknown where the generator was late or killed, or the phase
-    has no whole second; BadArgument.
+    "late_percent", "late_max_ms", "answered_max_ms", "void"}. Raises ReadingUnknown where the generator was late or
+    killed, or the phase has no whole second; BadArgument.
     """
     from chaosgpu.traffic import work  # noqa: PLC0415 (validation imports every named module)
 
@@ -144,7 +145,29 @@ def slo_holds(
     return work.holds(slo, work.Window(name, phase, last_s, series))
 
 
-def figures_at_load(  # noqa: PLR0917 (an experiment names them all)
+def deadline_honoured(  # noqa: PLR0917 (an experiment names them all)
+    deadline_ms: float,
+    slack_ms: float = 100,
+    phase: str = "all",
+    name: str = "traffic",
+    last_s: float | None = None,
+    series: str | None = None,
+) -> bool:
+    """Say whether each request was answered within a deadline, with whatever: a refusal in time honours it.
+
+    {"name": "nobody waits longer than a second", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.traffic.probes", "func": "deadline_honoured",
+     "arguments": {"deadline_ms": 1000, "phase": "during"}}}
+
+    deadline_ms: of the service, counted from when a request was sent. slack_ms: for the way there and back. The
+    traffic's own timeout must be longer than both. The rest as in `figures`.
+    """
+    from chaosgpu.traffic import work  # noqa: PLC0415
+
+    return work.deadline_honoured(deadline_ms, slack_ms, work.Window(name, phase, last_s, series))
+
+
+def figures_at_load(  # noqa: PLR0917
     url: str,
     rate_per_s: float,
     duration_s: float,

@@ -160,6 +160,8 @@ class Sender:
         kind = self._kind(exchange, how)
         if isinstance(how, Reply):
             second.statuses[how.status] += 1
+        if isinstance(how, Reply) or kind == "timed_out":
+            second.answered_most_s = max(second.answered_most_s, now_s - exchange.sent_s)
         if kind is None:
             second.ok += 1
         else:

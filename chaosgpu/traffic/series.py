@@ -31,6 +31,7 @@ class Line:
     ok: int
     late: int
     late_max_ms: float
+    answered_max_ms: float
     errors: dict[str, int]
     statuses: dict[str, int]
     hdr: str
@@ -69,6 +70,7 @@ class Figures:
     ok: int
     late: int
     late_max_ms: float
+    answered_max_ms: float
     errors: dict[str, int]
     statuses: dict[str, int]
     wrong_because: str | None
@@ -128,6 +130,7 @@ class Figures:
             "max_ms": self.latency_ms(100),
             "late_percent": round(self.late_percent, 3),
             "late_max_ms": self.late_max_ms,
+            "answered_max_ms": self.answered_max_ms,
             "void": self.void,
         }
 
@@ -161,6 +164,7 @@ def summed(lines: Sequence[Line], timeout_s: float) -> Figures:
         ok=sum(line.ok for line in lines),
         late=sum(line.late for line in lines),
         late_max_ms=max((line.late_max_ms for line in lines), default=0.0),
+        answered_max_ms=max((line.answered_max_ms for line in lines), default=0.0),
         errors=_together(line.errors for line in lines),
         statuses=_together(line.statuses for line in lines),
         wrong_because=next((line.wrong_because for line in lines if line.wrong_because), None),

@@ -38,6 +38,8 @@ class Second:
     wrong_because: str | None = None
     late: int = 0
     late_most_s: float = 0.0
+    # The longest time from sending to any answer at all, a refusal too; what had none took the timeout.
+    answered_most_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     service_s: list[float] = field(default_factory=list)
 
@@ -55,6 +57,7 @@ class Second:
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "late": self.late,
             "late_max_ms": _ms(self.late_most_s),
+            "answered_max_ms": _ms(self.answered_most_s),
             "hdr": recorded.encode().decode(),
         }
         ordered, service = sorted(self.latencies_s), sorted(self.service_s)

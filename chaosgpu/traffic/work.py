@@ -25,6 +25,7 @@ __all__ = [
     "Load",
     "Window",
     "at_load",
+    "deadline_honoured",
     "detected_after_s",
     "figures",
     "holds",
@@ -137,6 +138,21 @@ def at_load(load: Load) -> Figures:
         one.process.wait(one.plan.duration_s + one.plan.timeout_s + _BEHIND_S)
         running.stop(name)
         return _summed(read_series(Path(one.plan.series)), lambda series: list(series.lines))
+
+
+def deadline_honoured(deadline_ms: object, slack_ms: object, window: Window) -> bool:
+    """Say whether every answer came in time; the longest wait is logged where one did not."""
+    bound_ms = 0.0
+    for name, value in (("deadline_ms", deadline_ms), ("slack_ms", slack_ms)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise BadArgument(f"{name} must be a number of milliseconds, not {value!r}.")
+        bound_ms += value
+    if bound_ms >= _series(window).timeout_s * 1000:
+        raise BadArgument(f"The traffic itself waits no longer than {bound_ms:g} ms; give it a longer timeout_s.")
+    longest_ms = figures(window).answered_max_ms
+    if longest_ms > bound_ms:
+        logger.warning("A request waited %.0f ms for any answer, over the deadline of %s ms", longest_ms, deadline_ms)
+    return longest_ms <= bound_ms
 
 
 def holds_at_load(slo: object, load: Load) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unit.house_rules import Tree
 
-AREAS = frozenset({"cuda", "gpu", "host", "triton", "vectordb"})
+AREAS = frozenset({"alerts", "cuda", "gpu", "host", "metrics", "traffic", "triton", "vectordb"})
 _BELOW = frozenset({"errors", "lease", "fleet"})
 
 # Each room and the rooms that it may import; itself goes without saying. A new room needs a line here.
@@ -18,8 +18,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "fleet": frozenset({"errors"}),
     "lease": frozenset({"errors", "fleet"}),
     **dict.fromkeys(AREAS, _BELOW),
-    # Its requests to a model and the judge of their answers are the canary's.
+    # Requests to a model and the judge of their answers are the canary's; so is one HTTP exchange with a deadline.
     "traffic": _BELOW | {"triton"},
+    "metrics": _BELOW | {"triton"},
+    # An alert is told from when the fault began, which the phases of the traffic know.
+    "alerts": _BELOW | {"traffic"},
     # Its activities alone are a face of what stands above it.
     "fleet.actions": frozenset({"fleet", "lifecycle"}),
     # What is done to hosts around an experiment stands above the areas: it compares their facts.

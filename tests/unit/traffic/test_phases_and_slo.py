@@ -21,15 +21,13 @@ def entry(at: float, kind: str, lease: str = "a", **more: bool) -> JsonObject:
 
 def seconds(*latencies_ms: float, errors: int = 0, late: int = 0, count: int = 10) -> list[Line]:
     """Make one line for each latency; `errors` of each second's requests were refused."""
-    found = []
+    found, kinds = [], {"rejected": errors} if errors else {}
     for number, latency in enumerate(latencies_ms):
         recorded = histogram(10_000_000)
         for _ in range(count - errors):
             recorded.record_value(latency * 1000)
-        found.append(
-            Line(number, T0 + number, count, count - errors, late, 1.0, {"rejected": errors} if errors else {}, {},
-                 recorded.encode().decode(), None)
-        )  # fmt: skip
+        coded = recorded.encode().decode()
+        found.append(Line(number, T0 + number, count, count - errors, late, 1.0, latency, kinds, {}, coded, None))
     return found
 
 
