@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosgpu.cli.evidence_bundle import BROKEN, INCOMPLETE, add_export, add_verify, export, verify_bundles
 from chaosgpu.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_INCOMPLETE, _BROKEN = 4, 5
 _SHOWN = ("run", "verdict", "by", "host", "what", "due", "where", "reason")
 
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declare the subcommand and its arguments."""
     parser = subparsers.add_parser(
         "evidence",
-        help="the site's log of drills",
+        help="the site's log of drills, and signed bundles of runs",
         description="Show and check what stands as evidence: docs/evidence.md.",
         epilog="Exit code: 0 it holds, 4 it holds and something is missing, 5 it was changed.",
     )
@@ -38,12 +38,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     shown = log.add_mutually_exclusive_group()
     shown.add_argument("--checkpoint", action="store_true", help="print the three lines that name the log as it is now")
     shown.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    add_export(verbs.add_parser("export", help="make a bundle of a run that an auditor can check without this program"))
+    add_verify(verbs.add_parser("verify", help="check bundles; each rule is in chaosgpu/evidence/verify.py"))
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the verb says."""
-    return _log(args)
+    return {"log": _log, "export": export, "verify": verify_bundles}[args.verb](args)
 
 
 def _log(args: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def _log(args: argparse.Namespace) -> int:
     if args.against is not None:
         broken = read_checkpoint(_read(args.against)).broken_by(log)
         problems += [broken] if broken else []
-    code = _BROKEN if problems else _INCOMPLETE if log.missing else 0
+    code = BROKEN if problems else INCOMPLETE if log.missing else 0
     if args.checkpoint:
         sys.stdout.write(head_of(log).write().decode())
         sys.stderr.writelines(f"{sentence}\n" for sentence in problems)

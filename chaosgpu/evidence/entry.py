@@ -36,6 +36,8 @@ _DIGESTS = frozenset({"plan_sha256", "signature_sha256", "ledger_sha256", "head"
 # Of names: they become parts of paths, and awk must be able to cut them out.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NAMES = frozenset({"drill", "attempt", "run"})
+# Of whom a signature is: as in a file of allowed signers, and no more than one word.
+_SIGNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,119}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -80,6 +82,8 @@ def _wrong(name: str, value: JsonValue) -> str | None:
     # An attempt that left no run has neither its name nor a ledger.
     if name in _DIGESTS and not _DIGEST.fullmatch(value) and not (name == "ledger_sha256" and not value):
         return "must be a SHA-256 in hexadecimal digits"
+    if name == "by" and not _SIGNER.fullmatch(value):
+        return "must be a name of one word, such as anna@lab"
     if name in _NAMES and value and not _NAME.fullmatch(value):
         return "must be a plain name"
     return None

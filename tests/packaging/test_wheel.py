@@ -38,6 +38,7 @@ def test_it_says_that_it_is_typed_and_carries_the_licence(names: set[str]) -> No
         "chaosgpu/agent/schemas",
         "chaosgpu/agent/shim",
         "chaosgpu/cuda/data",
+        "chaosgpu/evidence/data",
         "chaosgpu/sim/src",
         "chaosgpu/sim/profiles",
         "chaosgpu/lab",
