@@ -19,6 +19,7 @@ _ACTIVITY_MODULES = (
     ("chaosgpu.traffic.probes", "probes"),
     ("chaosgpu.triton.actions", "actions"),
     ("chaosgpu.triton.probes", "probes"),
+    ("chaosgpu.vectordb.actions", "actions"),
     ("chaosgpu.vectordb.probes", "probes"),
 )
 

@@ -5,6 +5,7 @@ import heapq
 import math
 import random
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ __all__ = ["KnownSet", "as_stored", "same", "vector_of", "well_formed"]
 _RELATIVE = 2.0**-22
 
 
-def as_stored(values: list[float]) -> Vector:
+def as_stored(values: Sequence[float]) -> Vector:
     """Round to float32, which is what every one of the databases stores."""
     return tuple(array("f", values))
 

@@ -10,6 +10,8 @@ else $CHAOSGPU_VECTORS. Every probe raises BadArgument for what is wrong with th
 from typing import Any
 
 __all__ = [
+    "audit",
+    "audit_is_clean",
     "canary",
     "canary_is_right",
     "collection_count",
@@ -48,7 +50,7 @@ def collection_count(
      "func": "collection_count", "arguments": {"url": "http://127.0.0.1:8000", "backend": "chroma",
      "collection": "chaosgpu_canary"}}}
 
-    A count says little: Chroma counts 6000 while its index is gone (research: docs/vectordb.md).
+    A count says little: Chroma counts 6000 while its index is gone (docs/vectordb.md).
     Raises NoCollection (a BadArgument) where there is none, Refused for a wrong key, Unreachable.
     """
     from chaosgpu.vectordb import work  # noqa: PLC0415
@@ -279,3 +281,51 @@ def query_latency_ms(  # noqa: PLR0917 (an experiment names them all)
     from chaosgpu.vectordb import work  # noqa: PLC0415
 
     return work.searched(work.Ask(url, backend, timeout_s, secrets, configuration), baseline).to_json()
+
+
+def audit(  # noqa: PLR0917 (an experiment names them all)
+    url: str,
+    backend: str,
+    name: str = "writing",
+    history: str | None = None,
+    visible_within_s: float = 0,
+    timeout_s: float = 10,
+    secrets: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Stop a writer, read back every row of its history, and say what the database lost, doubled or changed.
+
+    {"name": "the audit", "type": "probe", "provider": {"type": "python",
+     "module": "chaosgpu.vectordb.probes", "func": "audit",
+     "arguments": {"url": "http://127.0.0.1:8000", "backend": "chroma"}}}
+
+    name: as given to `start_writing` in this run; or history: a file. visible_within_s: how long after it was
+    acknowledged a write may be invisible to reads during the history (a database that says so itself); final reads have
+    no such time. timeout_s: seconds for each request.
+    Returns {"clean", "lost", "duplicated", "resurrected", "stale", "refused", "corrupted", "unread", "rows",
+    "acknowledged", "failed", "unknown", "reads", "findings", "searched", "not_first_for_themselves", "count"}.
+    """
+    from chaosgpu.vectordb import acts, work  # noqa: PLC0415
+
+    return acts.audited(work.Ask(url, backend, timeout_s, secrets), name, history, visible_within_s).to_json()
+
+
+def audit_is_clean(  # noqa: PLR0917 (an experiment names them all)
+    url: str,
+    backend: str,
+    name: str = "writing",
+    history: str | None = None,
+    visible_within_s: float = 0,
+    timeout_s: float = 10,
+    secrets: dict[str, Any] | None = None,
+) -> bool:
+    """Tell whether every row of a history is one that its writes explain: as `audit`, each finding in the log.
+
+    {"name": "nothing that was acknowledged is lost", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.vectordb.probes", "func": "audit_is_clean",
+     "arguments": {"url": "http://127.0.0.1:8000", "backend": "chroma"}}}
+
+    Before the method there is no history: then it is true where `name` was not started yet, and the log says so.
+    """
+    from chaosgpu.vectordb import acts, work  # noqa: PLC0415
+
+    return acts.clean(work.Ask(url, backend, timeout_s, secrets), name, history, visible_within_s)

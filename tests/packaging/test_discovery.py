@@ -34,10 +34,9 @@ def test_chaos_discover_finds_every_activity_with_its_types(installed: str, requ
         "chaosgpu.cuda.probes",
         "chaosgpu.cuda.tolerances",
         "chaosgpu.fleet.actions",
-        "chaosgpu.vectordb.probes",
     } | {
         f"chaosgpu.{area}.{kind}"
-        for area in ("gpu", "host", "lease", "traffic", "triton")
+        for area in ("gpu", "host", "lease", "traffic", "triton", "vectordb")
         for kind in ("actions", "probes")
     }
 
