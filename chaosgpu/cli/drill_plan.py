@@ -2,6 +2,7 @@
 """`chaosgpu drill plan`, `preview`, `approve` and `schedule`: all that comes before a drill runs."""
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import os
@@ -34,6 +35,7 @@ __all__ = ["approve_verb", "plan_verb", "preview_verb", "recover_dead", "schedul
 
 _RECOVER_S = 600.0
 _LOOK_EVERY_S = 0.2
+_START_TIME = 19  # of proc_pid_stat(5), counted behind the name
 
 
 def plan_verb(args: argparse.Namespace) -> int:
@@ -214,7 +216,12 @@ def _tell_hosts(plan: Plan, seen: list[HostSeen]) -> None:
 
 
 def _up_since(now: dt.datetime) -> dt.datetime:
-    return now - dt.timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+    """Return when this machine's first process began: a container starts later than the kernel under it."""
+    begun_s = 0.0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path("/proc/1/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        begun_s = int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
+    return now - dt.timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - begun_s)
 
 
 def _timer(written: Written) -> str:

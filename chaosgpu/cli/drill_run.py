@@ -10,7 +10,8 @@ from types import FrameType
 from chaosgpu.cli.drill_plan import recover_dead
 from chaosgpu.cli.drill_site import REFUSED, check_sha256, desk_of, reach, recorded, say
 from chaosgpu.cli.play_drill import play_step
-from chaosgpu.drill.course import Means, run_drill
+from chaosgpu.drill.course import run_drill
+from chaosgpu.drill.means import Means
 from chaosgpu.drill.planfile import Written
 from chaosgpu.drill.preview import look, refuse_busy_hosts
 from chaosgpu.drill.room import room_of

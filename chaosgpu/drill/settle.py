@@ -116,7 +116,7 @@ def end_dead_drills(home: Path, record: Record, recover: Recover) -> list[str]:
     """
     lines = []
     for folder in every_drill(home):
-        if folder.lives or folder.said.get("state") == "ended":
+        if folder.lives or folder.said.get("state") in (None, "ended"):  # None: it is only just beginning
             continue
         series = Series(str(folder.said.get("drill", "")), str(folder.said.get("series", "")))
         attempts = record.trusted().attempts

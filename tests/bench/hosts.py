@@ -59,13 +59,15 @@ class Bench:
         *,
         kept: bool = False,
         extra: tuple[str, ...] = (),
+        shown: tuple[str, ...] = (),
     ) -> list[Host]:
         """Boot so many hosts and wait until SSH answers on all; a kept bench outlives this process.
 
-        `extra` are layers with more packages, between the Debian that all have and what is the hosts' own.
+        `extra` are layers with more packages, between the Debian that all have and what is the hosts' own; `shown` are
+        folders of this machine that the hosts see at the same place and may only read.
         """
         lower = base(say)
-        bound = binds(say)
+        bound = (*binds(say), *shown)
         with only_one(self.directory.parent) as lock:
             sweep(self.directory.parent)
             if BenchPlan.read(self.directory) is not None:

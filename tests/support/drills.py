@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from chaosgpu.drill.approval import sign
-from chaosgpu.drill.course import Means
+from chaosgpu.drill.means import Means
 from chaosgpu.drill.planfile import Written, read
 from chaosgpu.drill.playing import Played, Step
 from chaosgpu.drill.record import Record
@@ -83,6 +83,7 @@ class Script:
     ) -> None:
         self.clock, self.verdicts, self.faults = clock, [*verdicts], [*faults]
         self.steps: list[Step] = []
+        self.longest_s = 60
         self.during: Callable[[], None] = lambda: None
 
     def __call__(self, step: Step, why_stop: Callable[[], str | None], say: Callable[[str], None]) -> Played:
@@ -95,7 +96,7 @@ class Script:
         ledger.append("run.started")
         for number, fault in enumerate(self.faults):
             common: dict[str, Any] = {"lease": f"lease-{number}", "host": "localhost"}
-            ledger.append("lease.reserved", **common, fault=fault, params={}, ttl_s=30, max_duration_s=60)
+            ledger.append("lease.reserved", **common, fault=fault, params={}, ttl_s=30, max_duration_s=self.longest_s)
             ledger.append("lease.active", **common, observed={}, expires_in_s=30)
         self.during()
         say("a line of the run")
@@ -125,6 +126,7 @@ class World:
         self.record = Record(self.site.path("evidence"), self.clock)
         self.player = Script(self.clock)
         self.said = io.StringIO()
+        self.logged: list[str] = []
         self.posted: list[dict[str, Any]] = []
 
     def document(self, **changes: Any) -> dict[str, Any]:
@@ -200,6 +202,7 @@ class World:
             "names": Names(self.clock, self.token),
             "environment": {"HOOK": "http://127.0.0.1:9/secret-path"},
             "send": self.send,
+            "syslog": self.logged.append,
         }
         return Means(**(found | changes))
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from chaosgpu.drill.approval import folder_of
+from chaosgpu.drill.approval import folder_of, statement
 from chaosgpu.drill.command import Done
 from chaosgpu.drill.course import run_drill
 from chaosgpu.drill.planfile import read
 from chaosgpu.drill.site import ChangeCheck
 from chaosgpu.drill.state import every_drill, named_drill
+from chaosgpu.drill.syslog import words
 from chaosgpu.errors import BadArgument, ChaosGpuError, Refused
 from chaosgpu.lease.verdict import Verdict
 from support.drills import World, experiment
@@ -264,6 +265,32 @@ def test_a_fault_that_the_plan_does_not_name_proves_nothing(world: World) -> Non
     assert (ended.verdict, ended.reason) == (
         Verdict.INCONCLUSIVE, "it put in gpu.power.cap, which the plan does not name",
     )  # fmt: skip
+
+
+def test_a_fault_that_may_last_longer_than_planned_proves_nothing(world: World) -> None:
+    world.player.longest_s = 121
+    ended = run_drill(world.plan("bob@lab"), world.means())
+    assert ended.verdict is Verdict.INCONCLUSIVE
+    assert ended.reason == "it put in gpu.memory.leak for up to 121 s, and the plan allows 120"
+
+
+def test_what_was_approved_is_kept_beside_its_runs(world: World) -> None:
+    written = world.plan("bob@lab")
+    ended = run_drill(written, world.means())
+    kept = world.site.path(world.site.drills) / ended.folder / "plan"
+    assert (kept / "plan.yaml").read_bytes() == written.raw
+    assert (kept / "statement.json").read_bytes() == statement(written)
+    assert [path.name for path in (kept / "approvals").iterdir()] == ["bob@lab.sig"]
+
+
+def test_the_change_is_in_the_system_log(world: World) -> None:
+    written = world.plan("bob@lab")
+    run_drill(written, world.means())
+    with pytest.raises(Refused):
+        run_drill(written, world.means(operator="bob"))
+    assert [line.split()[0] for line in world.logged] == ["started", "finished", "refused"]
+    assert all(" drill=leak " in line and " change=CHG-1042 " in line for line in world.logged)
+    assert words("x", reason='a "b"\nfinished drill=leak') == 'x reason="a ?b??finished drill=leak"'
 
 
 def test_somebody_stops_it(world: World) -> None:

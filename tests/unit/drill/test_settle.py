@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drills that should have run, drills that died, and a simulated week of both: the log says all of it."""
 
-import contextlib
 import datetime as dt
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from chaosgpu.drill.planfile import Written, read
 from chaosgpu.drill.settle import end_dead_drills, in_force, missed, record_missed
 from chaosgpu.drill.state import DrillFolder, every_drill
 from chaosgpu.errors import ChaosGpuError
+from drill_kills import kill_drill, wrong_in_log
 from drill_week import play_week
 from support.drills import MONDAY, World
 
@@ -114,29 +111,6 @@ def test_a_week_is_all_on_record_and_verification_passes(world: World) -> None:
     assert {"ran", "refused", "missed", "died"} <= {*week.what.values()}
 
 
-def _kill_at(world: World, written: Written, point: int) -> bool:
-    """Run the drill in a process that kills itself -9 at its nth write; return whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def strike(call: Callable[..., object]) -> Callable[..., object]:
-            def struck(*args: object, **kwargs: object) -> object:
-                nonlocal count
-                count += 1
-                if count == point:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **kwargs)
-
-            return struck
-
-        os.fsync = strike(os.fsync)  # type: ignore[assignment]  # every write of log, ledger and state ends with one
-        with contextlib.suppress(BaseException):
-            run_drill(written, world.means())
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
 def test_killed_at_any_moment_the_log_says_exactly_what_is_missing_and_the_next_start_ends_it(world: World) -> None:
     written = world.plan("bob@lab")
     home = world.site.path(world.site.drills)
@@ -149,17 +123,12 @@ def test_killed_at_any_moment_the_log_says_exactly_what_is_missing_and_the_next_
 
     while True:
         point += 1
-        struck = _kill_at(world, written, point)
-        log = world.record.read()
-        torn = [one for one in log.problems if "is torn" in one]
-        assert log.problems == tuple(torn)
-        started = {str(one["attempt"]) for one in log.entries if one["type"] == "started"}
-        ended = {str(one["attempt"]) for one in log.entries if one["type"] in ("finished", "aborted")}
-        assert len(log.missing) == len(started - ended)
-        assert all(any(f"Attempt {name} " in said for said in log.missing) for name in started - ended)
+        struck = kill_drill(world, written, point)
+        assert wrong_in_log(world) == []
+        missing = world.record.read().missing
         if not struck:
             break
-        if len(started) > len(ended):
+        if missing:
             assert end_dead_drills(home, world.record, recover)
         end_dead_drills(home, world.record, recover)
         after = world.record.read()
@@ -168,12 +137,12 @@ def test_killed_at_any_moment_the_log_says_exactly_what_is_missing_and_the_next_
     assert point > 12
     assert recovered[0] > 0
     assert [one for one in every_drill(home) if one.lives] == []
-    assert log.entries[-1]["verdict"] == "passed"
+    assert world.last["verdict"] == "passed"
 
 
 def test_what_a_dead_drill_left_is_on_record(world: World) -> None:
     written = world.plan("bob@lab")
-    points = (point for point in range(1, 60) if _kill_at(world, written, point))
+    points = (point for point in range(1, 60) if kill_drill(world, written, point))
     home = world.site.path(world.site.drills)
     for _ in points:
         lines = end_dead_drills(home, world.record, lambda folder, directory: "gpu1 is cut off")  # noqa: ARG005 (contract)

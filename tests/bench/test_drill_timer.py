@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scheduled drill on a systemd host: its timer starts it in its zone; one that an outage swallowed is on record."""
+
+import datetime as dt
+import hashlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench.hosts import BENCHES, Bench, Host
+from bench.plan import ROOT, me
+from chaosgpu.drill.approval import folder_of, sign
+from chaosgpu.drill.planfile import read
+from support.chaos import GUARD, UNDO_ALL, python
+from support.drills import People
+
+pytestmark = pytest.mark.timeout(1500)
+
+ZONE = "Asia/Kolkata"  # half an hour beside every whole one: a timer in another zone would be seen
+WITHIN_S = 300.0
+COMMAND = str(Path(sys.executable).with_name("chaosgpu"))
+FOLDER = "/srv/drills"
+
+
+@pytest.fixture(scope="module")
+def controller(machine: None) -> Iterator[Host]:  # noqa: ARG001 (it says that the machine can)
+    """Boot a host that sees this package and its Python, as a controller of its own."""
+    bench = Bench(BENCHES / f"drill-{me().pid}")
+    [host] = bench.up(1, shown=(str(ROOT), sys.base_prefix))
+    try:
+        host.run(["mkdir", "-p", FOLDER], check=True)
+        yield host
+    finally:
+        bench.down()
+
+
+def _write(host: Host, name: str, text: str) -> None:
+    host.run(["mkdir", "-p", str(Path(f"{FOLDER}/{name}").parent)], check=True)
+    host.run(["sh", "-c", f"cat > {shlex.quote(f'{FOLDER}/{name}')}"], text, check=True)
+
+
+def _call(host: Host, *words: str) -> str:
+    given = [
+        "env",
+        "-C",
+        FOLDER,
+        "PYTHONDONTWRITEBYTECODE=1",
+        COMMAND,
+        "drill",
+        "--site",
+        f"{FOLDER}/site.yaml",
+        *words,
+    ]
+    return host.run(given, timeout_s=120, check=True).stdout
+
+
+def _log(host: Host) -> list[dict[str, Any]]:
+    said = host.run(["cat", f"{FOLDER}/evidence/log.jsonl"])
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def _plan(host: Host, tmp_path: Path, drill: str, at: dt.datetime) -> str:
+    """Write an approved plan that starts once, at a local time."""
+    people = People(tmp_path, ("alice@lab", "bob@lab"))
+    gpu = host.gpus().show()[0]["identity"]["uuid"]
+    reachable = python("the GPU answers", "gpu_is_reachable", kind="probe", module="chaosgpu.gpu.probes", gpu=gpu)
+    cap = python("cap it", "cap_power", module="chaosgpu.gpu.actions", gpu=gpu, watts=300, duration_s=20)
+    experiment = {
+        "title": "a power cap", "description": "a power cap", "controls": [GUARD], "method": [cap],
+        "steady-state-hypothesis": {"title": "it answers", "probes": [{**reachable, "tolerance": True}]},
+        "rollbacks": [UNDO_ALL],
+        "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
+    }  # fmt: skip
+    text = json.dumps(experiment)
+    file = {"file": "cap.json", "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    opens, closes = at - dt.timedelta(hours=1), at + dt.timedelta(hours=1)
+    document = {
+        "drill": drill, "title": "A power cap on one GPU", "scope": "bench", "level": 1, "operator": "alice@lab",
+        "change_id": "CHG-7", "hosts": {"names": ["localhost"]}, "faults": ["gpu.power.cap"], "longest_fault_s": 60,
+        "experiments": [{**file, "deadline_minutes": 3, "undo_minutes": 2}],
+        "window": {
+            "time_zone": ZONE, "first": f"{opens:%Y-%m-%d}", "last": f"{opens:%Y-%m-%d}", "opens": f"{opens:%H:%M}",
+            "closes": f"{closes:%H:%M}",
+        },
+        "schedule": {"at": f"{at:%H:%M}"}, "approvals": {"needed": 1, "valid_until": f"{at:%Y-%m-%d}"},
+    }  # fmt: skip
+    path = tmp_path / f"{drill}.yaml"
+    path.write_text(yaml.safe_dump(document))
+    (tmp_path / "cap.json").write_text(text)
+    sign(read(path), tmp_path / "bob@lab", "bob@lab")
+    _write(host, "site.yaml", "evidence: evidence\ndrills: drills\nallowed_signers: allowed_signers\n")
+    _write(host, "allowed_signers", people.allowed_signers.read_text())
+    for name in (path.name, "cap.json", f"{folder_of(path).name}/bob@lab.sig"):
+        _write(host, name, (tmp_path / name).read_text())
+    return path.name
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30)))
+
+
+def _until(host: Host, done: Any) -> list[dict[str, Any]]:
+    end = time.monotonic() + WITHIN_S
+    while not done(found := _log(host)):
+        assert time.monotonic() < end, host.run(
+            ["journalctl", "--no-pager", "-n", "40", "-u", "chaosgpu-drill*"]
+        ).stdout
+        time.sleep(1)
+    return found
+
+
+def test_the_timer_starts_the_drill_at_its_time_in_its_zone_and_all_of_it_is_on_record(
+    controller: Host, tmp_path: Path
+) -> None:
+    at = (_now() + dt.timedelta(seconds=100)).replace(second=0, microsecond=0)
+    name = _plan(controller, tmp_path, "capped", at)
+    _call(controller, "schedule", name, "--systemd", "/etc/systemd/system")
+    controller.run(["systemctl", "daemon-reload"], check=True)
+    controller.run(["systemctl", "enable", "--now", "chaosgpu-drill-capped.timer"], check=True)
+    log = _until(controller, lambda found: [one["type"] for one in found][-1:] == ["finished"])
+    assert [one["type"] for one in log] == ["planned", "approved", "started", "started", "finished", "finished"]
+    started, last = log[2], log[-1]
+    due = at.astimezone(dt.UTC)
+    assert started["occurrence"] == f"{due:%Y-%m-%dT%H:%M:%S}.000Z"
+    late_s = (dt.datetime.fromisoformat(started["at"]) - due).total_seconds()
+    assert 0 <= late_s < 60
+    assert (last["verdict"], last["change_id"]) == ("passed", "CHG-7"), last
+    assert controller.gpus().settings()[0]["power_limit_mw"] == 700_000
+    journal = controller.run(["journalctl", "--no-pager", "-t", "chaosgpu-drill"]).stdout
+    assert "change=CHG-7" in journal
+
+
+def test_a_drill_that_an_outage_swallowed_is_on_record_minutes_after_the_host_is_back(
+    controller: Host, tmp_path: Path
+) -> None:
+    at = (_now() - dt.timedelta(minutes=20)).replace(second=0, microsecond=0)
+    name = _plan(controller, tmp_path, "swallowed", at)
+    _call(controller, "schedule", name, "--systemd", "/etc/systemd/system")
+    # Put on record half an hour ago, as it would have been.
+    controller.run(["rm", "-r", f"{FOLDER}/evidence"], check=True)
+    script = (
+        "import datetime as dt, pathlib, sys; from chaosgpu.drill.planfile import read; "
+        "from chaosgpu.drill.record import Record; written = read(pathlib.Path(sys.argv[1])); "
+        "Record(pathlib.Path('evidence'), lambda: dt.datetime.now(dt.UTC) - dt.timedelta(minutes=30))"
+        ".planned(written, schedule=written.plan.timing.as_json())"
+    )
+    controller.run(["env", "-C", FOLDER, sys.executable, "-B", "-c", script, name], check=True)
+    controller.run(
+        ["systemctl", "enable", "chaosgpu-drill-swallowed.timer", "chaosgpu-drills-missed.timer"], check=True
+    )
+    controller.kill()
+    controller.power_on()
+    log = _until(controller, lambda found: len(found) > 1)
+    assert [one["type"] for one in log] == ["planned", "drill-skipped"]
+    assert (log[1]["how"], log[1]["due"]) == ("missed", f"{at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S}.000Z")
+    assert log[1]["reason"].startswith("this machine was down when it was due")
+    assert "nothing" not in _call(controller, "schedule", "--check")
+    assert len(_log(controller)) == 2
