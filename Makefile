@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format vectordb-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-fleet figures-serving figures-drills mutation offline-bundle clean
+.PHONY: demo demo-hardened test lint format vectordb-test pipeline-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-fleet figures-serving figures-drills mutation offline-bundle clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
@@ -18,7 +18,7 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
+	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/pipeline --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
 	$(bin)/pytest -q -n 2 --dist loadfile $(computes)
 	$(bin)/pytest -q $(addprefix --ignore=,$(computes)) $(alone) $(on-hosts)
 
@@ -48,6 +48,9 @@ vectordb-test: lint
 
 vm-test: lint
 	CHAOSGPU_NOTE_FIGURES=1 $(bin)/pytest -q tests/vm
+
+pipeline-test: lint
+	$(bin)/pytest -q tests/pipeline
 
 figures-drill:
 	@scripts/install.sh lab,dev

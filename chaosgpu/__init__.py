@@ -5,6 +5,8 @@ __all__ = ["__version__", "discover"]
 __version__ = "0.1.0"
 
 _ACTIVITY_MODULES = (
+    ("chaosgpu.alerts.actions", "actions"),
+    ("chaosgpu.alerts.probes", "probes"),
     ("chaosgpu.cuda.actions", "actions"),
     ("chaosgpu.cuda.probes", "probes"),
     ("chaosgpu.cuda.tolerances", "probes"),
@@ -15,6 +17,8 @@ _ACTIVITY_MODULES = (
     ("chaosgpu.host.probes", "probes"),
     ("chaosgpu.lease.actions", "actions"),
     ("chaosgpu.lease.probes", "probes"),
+    ("chaosgpu.metrics.actions", "actions"),
+    ("chaosgpu.metrics.probes", "probes"),
     ("chaosgpu.traffic.actions", "actions"),
     ("chaosgpu.traffic.probes", "probes"),
     ("chaosgpu.triton.actions", "actions"),

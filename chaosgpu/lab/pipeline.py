@@ -18,7 +18,7 @@ from chaosgpu.triton import api
 from chaosgpu.triton.http import exchange
 from chaosgpu.triton.tensors import Tensor
 
-__all__ = ["COLLECTION", "PipelinePlan", "fill", "laid_out"]
+__all__ = ["COLLECTION", "PipelinePlan", "fill", "laid_out", "wait_for_traffic"]
 
 COLLECTION = "documents"
 # Requests a second: a quarter of what the generator can do.
@@ -34,6 +34,7 @@ _READY_S = 30.0
 _ASK_S = 10.0
 _POLL_S = 0.1
 _OK = 300
+_SECONDS_FIRST = 3
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,15 @@ def fill(plan: LabPlan, store_url: str, gateway_url: str, say: Callable[[str], N
         f"the pipeline answers at {gateway_url}/ask after {time.monotonic() - began:.1f} s: {_DOCUMENTS} documents, "
         f"{len(asked)} questions with known answers"
     )
+
+
+def wait_for_traffic(series: Path) -> None:
+    """Wait until some seconds of traffic have been written, so that a probe of the last ones finds them."""
+    deadline = time.monotonic() + _READY_S
+    while not series.exists() or series.read_text().count("\n") <= _SECONDS_FIRST:
+        if time.monotonic() > deadline:
+            raise LabFailed(f"No traffic was written to {series} within {_READY_S:g} s; see traffic.log beside it.")
+        time.sleep(_POLL_S)
 
 
 def _embedded(url: str, text: str) -> list[float]:

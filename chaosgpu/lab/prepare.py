@@ -3,6 +3,7 @@
 
 import json
 import os
+import pwd
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def write_plan(options: LabOptions, directory: Path, triton: TritonInstall, say:
         "CHAOSGPU_CANARY": str(directory / "canary.json"),
         "CHAOSGPU_LAB_GPU": gpu.uuid,
         "CHAOSGPU_LAB_VARIANT": chosen.name,
+        "CHAOSGPU_LAB_USER": pwd.getpwuid(os.getuid()).pw_name,
         **{name: value for part in parts for name, value in part.exported.items()},
     }
     plan = LabPlan(

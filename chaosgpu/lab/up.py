@@ -16,7 +16,7 @@ from chaosgpu.errors import LabFailed, Unreachable
 from chaosgpu.lab.alerting import wait_until_ready
 from chaosgpu.lab.guardian import clean
 from chaosgpu.lab.install import install
-from chaosgpu.lab.pipeline import fill
+from chaosgpu.lab.pipeline import fill, wait_for_traffic
 from chaosgpu.lab.plan import TIED, LabPlan, Running, alive, process_start
 from chaosgpu.lab.prepare import LabOptions, clear, write_plan
 from chaosgpu.triton import api, canary
@@ -72,6 +72,8 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
                 wait_until_ready(plan.exported, say)
             if options.pipeline:
                 fill(plan, plan.exported["CHAOSGPU_LAB_STORE_URL"], plan.exported["CHAOSGPU_LAB_GATEWAY_URL"], say)
+                if options.traffic:
+                    wait_for_traffic(Path(plan.exported["CHAOSGPU_LAB_TRAFFIC"]))
         except BaseException:  # an interrupt too must not leave a lab behind
             _end(plan, [guardian])
             raise

@@ -41,7 +41,9 @@ class Asked:
         return fetch(self.url, self.path, seconds("timeout_s", self.timeout_s))
 
     def before(self) -> Page:
-        """Return the page as it was noted."""
+        """Return the page as it was noted; without a moment it is empty, as when the process began."""
+        if self.since is None:
+            return Page(f"{self.url}{self.path}", ())
         return _before(self.since, self.url, self.path)
 
     def wanted(self) -> dict[str, str]:
@@ -64,7 +66,7 @@ def ratio(above: str, below: str, asked: Asked) -> float:
     wanted, before, now = asked.wanted(), asked.before(), asked.now()
     under = _change(before, now, below, wanted)
     if under <= 0:
-        raise ReadingUnknown(f"{below} of {now.url} has not risen since {asked.since!r} was noted: there is no ratio.")
+        raise ReadingUnknown(f"{below} of {now.url} has not risen {_moment(asked.since)}: there is no ratio.")
     return _change(before, now, above, wanted) / under
 
 
@@ -76,6 +78,10 @@ def turns(transitions: str, state: str, asked: Asked) -> JsonObject:
         "closed": _change(before, now, transitions, {**wanted, "to": "closed"}),
         "open_now": now.needed(state, wanted),
     }
+
+
+def _moment(since: object) -> str:
+    return "since its process began" if since is None else f"since {since!r} was noted"
 
 
 def _change(before: Page, now: Page, metric: str, labels: dict[str, str]) -> float:

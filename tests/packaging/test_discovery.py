@@ -36,7 +36,7 @@ def test_chaos_discover_finds_every_activity_with_its_types(installed: str, requ
         "chaosgpu.fleet.actions",
     } | {
         f"chaosgpu.{area}.{kind}"
-        for area in ("gpu", "host", "lease", "traffic", "triton", "vectordb")
+        for area in ("alerts", "gpu", "host", "lease", "metrics", "traffic", "triton", "vectordb")
         for kind in ("actions", "probes")
     }
 

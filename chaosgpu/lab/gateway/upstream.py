@@ -30,7 +30,15 @@ class _Watch(pybreaker.CircuitBreakerListener):
     def __init__(self, upstream: str, metrics: Metrics) -> None:
         self._upstream, self._metrics = upstream, metrics
 
-    def state_change(self, cb: object, old_state: object, new_state: pybreaker.CircuitBreakerState) -> None:  # noqa: ARG002 (pybreaker's names)
+    def state_change(
+        self,
+        cb: object,  # noqa: ARG002 (pybreaker's)
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        # Several calls that fail while it is half open each open it again.
+        if old_state is not None and old_state.name == new_state.name:
+            return
         self._metrics.breaker.labels(self._upstream).set(_STATES[new_state.name])
         self._metrics.breaker_turns.labels(self._upstream, new_state.name).inc()
 
