@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["FIRST", "LATER", "LIBRARIES", "NAMES", "OLD", "build_repository"]
+__all__ = ["FIRST", "LATER", "LIBRARIES", "NAMES", "OLD", "Deb", "build_repository", "index"]
 
 OLD, FIRST, LATER = ALL = ("570.172.08-1", "580.65.06-1", "580.95.05-1")
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
@@ -86,20 +86,32 @@ _DRIVER = ("libcuda.so", "libnvidia-ml.so")
 
 
 def build_repository(
-    folder: Path, *, scripts: bool = True, driver: Callable[[str], Path] | None = None, versions: Sequence[str] = ALL
+    folder: Path,
+    *,
+    scripts: bool = True,
+    driver: Callable[[str], Path] | None = None,
+    versions: Sequence[str] = ALL,
+    debs: Sequence[Deb] = DEBS,
 ) -> None:
     """Build every package in every version into a folder, with the index that apt reads.
 
     `driver` gives the folder with a version's real libraries: libnvidia-compute then has them under NVIDIA's names.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    due = [(one, version) for version in versions for one in DEBS if version >= one.since]
-    rows = [_entry(_build(folder, one, version, scripts=scripts, driver=driver)) for one, version in due]
+    due = [(one, version) for version in versions for one in debs if version >= one.since]
+    for one, version in due:
+        _build(folder, one, version, scripts=scripts, driver=driver)
+    index(folder)
+
+
+def index(folder: Path) -> None:
+    """Write the index that apt reads over the package files in a folder."""
+    rows = [_entry(made) for made in sorted(folder.glob("*.deb"))]
     (folder / "Packages").write_text("\n".join(rows))
     (folder / "Packages.gz").write_bytes(gzip.compress((folder / "Packages").read_bytes()))
 
 
-def _build(folder: Path, one: Deb, version: str, *, scripts: bool, driver: Callable[[str], Path] | None = None) -> Path:
+def _build(folder: Path, one: Deb, version: str, *, scripts: bool, driver: Callable[[str], Path] | None = None) -> None:
     tree = folder / "making"
     words = {
         "version": version,
@@ -112,6 +124,7 @@ def _build(folder: Path, one: Deb, version: str, *, scripts: bool, driver: Calla
         path = tree / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
     if driver is not None and one.name == "libnvidia-compute":
         _put_driver(tree / LIBRARIES.lstrip("/"), driver(words["upstream"]), words["upstream"])
     control = tree / "DEBIAN"
@@ -129,7 +142,6 @@ def _build(folder: Path, one: Deb, version: str, *, scripts: bool, driver: Calla
         ["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(tree), str(made)], check=True, capture_output=True
     )
     subprocess.run(["rm", "-r", str(tree)], check=True)
-    return made
 
 
 def _put_driver(place: Path, source: Path, upstream: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Dict, FrozenSet, Optional, Tuple
 
 from chaosgpu.agent.packages.marks import read_auto
-from chaosgpu.agent.packages.module import loaded
+from chaosgpu.agent.packages.module import loaded, loaded_source
 from chaosgpu.agent.packages.status import Package, broken, interrupted, read_packages
 from chaosgpu.agent.packages.tools import Tools
 
@@ -20,6 +20,7 @@ class Facts:
     auto: FrozenSet[str]
     unfinished: Tuple[str, ...]
     module: Optional[str]
+    module_source: Optional[str] = None
 
     def there(self, name: str) -> Optional[Package]:
         """Return a package that is on the host, None for one that is not or has only left its configuration."""
@@ -35,4 +36,4 @@ def look(tools: Tools) -> Facts:
     """Read them; nothing is changed."""
     packages = read_packages(tools)
     unfinished = [*broken(packages), *(f"{tools.admin}/updates/{name}" for name in interrupted(tools))]
-    return Facts(packages, read_auto(tools), tuple(unfinished), loaded(tools))
+    return Facts(packages, read_auto(tools), tuple(unfinished), loaded(tools), loaded_source(tools))

@@ -9,6 +9,7 @@ import json
 from typing import Dict, Iterable, List, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.packages import dkms
 from chaosgpu.agent.packages.facts import Facts
 from chaosgpu.agent.packages.files import digest, managed, owned
 from chaosgpu.agent.packages.module import built
@@ -17,7 +18,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["differences", "digest_of", "fingerprint"]
 
-_PARTS = ("packages", "auto", "conffiles", "files", "managed", "modules")
+_PARTS = ("packages", "auto", "conffiles", "files", "managed", "modules", "dkms", "initramfs")
 
 
 def fingerprint(tools: Tools, facts: Facts, names: Iterable[str], conffiles: Iterable[str] = ()) -> JsonObject:
@@ -26,6 +27,7 @@ def fingerprint(tools: Tools, facts: Facts, names: Iterable[str], conffiles: Ite
     owned_files: Dict[str, str] = {}
     listed: Dict[str, str] = {}
     paths = set(conffiles)
+    sources = {dkms.source_of(path): dkms.UNOWNED for path in paths}
     scope = sorted(set(names))
     for name in scope:
         one = facts.packages.get(name)
@@ -38,6 +40,8 @@ def fingerprint(tools: Tools, facts: Facts, names: Iterable[str], conffiles: Ite
     for name in scope:
         one = facts.packages.get(name)
         for path in [] if one is None else owned(tools, one):
+            if dkms.source_of(path):
+                sources[dkms.source_of(path)] = name
             if path not in paths:
                 owned_files[f"{name} {path}"] = digest(tools.path(path))
     return {
@@ -47,6 +51,7 @@ def fingerprint(tools: Tools, facts: Facts, names: Iterable[str], conffiles: Ite
         "files": {**owned_files},
         "managed": {**managed(tools, paths)},
         "modules": {**built(tools)},
+        "dkms": {**dkms.state(tools, sources)},
     }
 
 
@@ -56,9 +61,9 @@ def digest_of(found: JsonMapping) -> str:
 
 
 def differences(before: JsonMapping, after: JsonMapping) -> List[str]:
-    """Return a sentence for each difference, none where both are equal."""
+    """Return a sentence for each difference, none where both are equal; a part that nobody looked at is none."""
     found: List[str] = []
-    for part in _PARTS:
+    for part in (part for part in _PARTS if part in before):
         one, other = values.mapping(before, part), values.mapping(after, part)
         found += [f"{part}: {key} {_words(was, now)}" for key, was, now in _unequal(one, other)]
     return found

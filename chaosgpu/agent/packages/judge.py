@@ -9,6 +9,7 @@ from chaosgpu.agent.packages.brought import is_that
 from chaosgpu.agent.packages.facts import Facts, look
 from chaosgpu.agent.packages.files import LEAVINGS, absent, managed, owned
 from chaosgpu.agent.packages.fingerprint import differences, digest_of, fingerprint
+from chaosgpu.agent.packages.initramfs import contents
 from chaosgpu.agent.packages.snapshot import Snapshot, changed_files
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonObject
@@ -75,6 +76,9 @@ def judge(tools: Tools, snapshot: Snapshot) -> Verdict:
     theirs = strangers(snapshot, facts)
     files = foreign_files(tools, snapshot, facts)
     now = fingerprint(tools, facts, snapshot.names, snapshot.watched)
+    if "initramfs" in snapshot.fingerprint:
+        stood = values.mapping(snapshot.fingerprint, "initramfs")
+        now["initramfs"] = {**contents(tools, snapshot.folder, stood)}
     found = [row for row in differences(snapshot.fingerprint, now) if not _excused(row, set(theirs), set(files))]
     unfinished = [one for one in theirs if not _whole(facts, one)]
     wrong = _wrong(snapshot, facts, found, unfinished)
@@ -82,7 +86,7 @@ def judge(tools: Tools, snapshot: Snapshot) -> Verdict:
         "fingerprint": digest_of(now),
         "differences": [*found[:_MOST_NAMED]],
         "module": facts.module,
-        "reboot_needed": facts.module != snapshot.module,
+        "reboot_needed": _runs_another(snapshot, facts),
     }
     return Verdict(not wrong, told, (*theirs.values(), *files.values()), " ".join(wrong))
 
@@ -97,12 +101,22 @@ def _wrong(snapshot: Snapshot, facts: Facts, found: List[str], unfinished: List[
         )
     if unfinished:
         wrong.append(f"{', '.join(unfinished)} was left half-done by somebody: `dpkg --configure -a`.")
-    if facts.module != snapshot.module:
+    if _runs_another(snapshot, facts):
+        same = facts.module == snapshot.module
         wrong.append(
             f"reboot needed: the kernel module that runs is {facts.module or 'none'}, and it was "
-            f"{snapshot.module or 'none'}; package files do not change what is loaded. Reboot, then undo again."
+            f"{'another build of that version' if same else snapshot.module or 'none'}; package files do not change "
+            "what is loaded. Reboot, then undo again."
         )
     return wrong
+
+
+def _runs_another(snapshot: Snapshot, facts: Facts) -> bool:
+    """Tell whether the module that runs is not the one that ran: by its version, and by its sources where it says."""
+    if facts.module != snapshot.module:
+        return True
+    sources = (snapshot.module_source, facts.module_source)
+    return None not in sources and sources[0] != sources[1]
 
 
 def _whole(facts: Facts, name: str) -> bool:

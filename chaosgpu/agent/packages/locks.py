@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dpkg's locks: waited for with a deadline, and never removed: whoever holds one is at work."""
+"""dpkg's locks: waited for with a deadline, and never removed: whoever holds one is at work.
+
+A script of a package goes on when its dpkg is killed, and holds no lock: a module that DKMS is just compiling would be
+installed some minutes later, over what the way back has brought. So scripts are waited for, too.
+"""
 
 import fcntl
 import os
+import re
 import struct
-from typing import Optional
+from typing import Optional, Tuple
 
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["holder", "wait_free"]
+__all__ = ["holder", "script", "wait_free"]
 
 _NAMES = ("lock-frontend", "lock")
 _FLOCK = "hhlll"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 _STEP_S = 0.1
+_SHELLS = frozenset({b"sh", b"dash", b"bash", b"perl", b"python3"})
+_DKMS = (b"/usr/sbin/dkms", b"/usr/lib/dkms/common.postinst")
+_SCRIPT = re.compile(rb"/var/lib/dpkg/(?:info/[^/]+\.|tmp\.ci/)(?:preinst|postinst|prerm|postrm|config)")
 
 
 def holder(tools: Tools) -> Optional[int]:
@@ -37,15 +45,47 @@ def holder(tools: Tools) -> Optional[int]:
 
 
 def wait_free(tools: Tools, within_s: float) -> None:
-    """Wait until both are free; Unanswered, with who holds it, where they are not in time."""
+    """Wait until both are free and no script runs; Unanswered, with who it is, where they are not in time."""
     end_s = tools.now_s() + within_s
     while True:
         pid = holder(tools)
-        if pid is None:
+        running = script(tools) if pid is None else None
+        if pid is None and running is None:
             return
         if tools.now_s() >= end_s:
+            who = (
+                f"dpkg is locked by process {pid}" if running is None else f"Process {running} runs a package's script"
+            )
             raise Unanswered(
-                f"dpkg is locked by process {pid} since more than {within_s:.0f} s. It is not ended and its lock is "
-                f"not removed: see `ps -p {pid}`, wait for it, then ask again."
+                f"{who} since more than {within_s:.0f} s. It is not ended and no lock is removed: see "
+                f"`ps -p {pid or running}`, wait for it, then ask again."
             )
         tools.sleep(_STEP_S)
+
+
+def script(tools: Tools) -> Optional[int]:
+    """Return a process of this host, not of a container on it, that runs a package's script or DKMS."""
+    if tools.root != "/":
+        return None
+    ours = _root_of("self")
+    numbers = (name for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 (as in /proc)
+    return next((int(name) for name in numbers if _runs_script(name) and _root_of(name) == ours), None)
+
+
+def _runs_script(name: str) -> bool:
+    try:
+        with open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123 (as above)
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    shell = words[0].rpartition(b"/")[2] in _SHELLS
+    return shell and any(word in _DKMS or _SCRIPT.fullmatch(word) is not None for word in words[1:4])
+
+
+def _root_of(name: str) -> Tuple[int, int]:
+    """Return which folder is the root of a process, by dpkg's own folder in it."""
+    try:
+        about = os.stat(f"/proc/{name}/root/var/lib/dpkg")  # noqa: PTH116 (as above)
+    except OSError:
+        return (0, 0)
+    return (about.st_dev, about.st_ino)

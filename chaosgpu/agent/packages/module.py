@@ -8,10 +8,11 @@ from typing import Dict, Optional
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["built", "loaded"]
+__all__ = ["built", "loaded", "loaded_source", "made_of"]
 
 _PROC = "/proc/driver/nvidia/version"
 _SYS = "/sys/module/nvidia/version"
+_SOURCE = "/sys/module/nvidia/srcversion"
 _WITHIN_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
 
@@ -29,18 +30,28 @@ def loaded(tools: Tools) -> Optional[str]:
     return None
 
 
+def loaded_source(tools: Tools) -> Optional[str]:
+    """Return the digest of the sources of the module that is loaded, which tells two builds of a version apart."""
+    try:
+        return tools.path(_SOURCE).read_text(encoding="ascii", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
 def built(tools: Tools) -> Dict[str, str]:
-    """Return each module file of NVIDIA's that is built on the host, DKMS's and its like, and what it is made of.
-
-    That is the digest of its sources, where it tells one: a signature differs with each build. Else the file's own.
-    """
-    from chaosgpu.agent.packages.files import digest  # noqa: PLC0415 (it is only needed here)
-
+    """Return each module file of NVIDIA's that is built on the host, DKMS's and its like, and what it is made of."""
     base = tools.path("/lib/modules")
     if not base.is_dir():
         return {}
     found = (path for kernel in sorted(base.iterdir()) for path in sorted(kernel.glob("updates/**/nvidia*.ko*")))
-    return {f"/{path.relative_to(tools.root)}": _sources(tools, path) or digest(path) for path in found}
+    return {f"/{path.relative_to(tools.root)}": made_of(tools, path) for path in found}
+
+
+def made_of(tools: Tools, path: Path) -> str:
+    """Return the digest of a module's sources, where it tells one (signatures differ with each build), else its own."""
+    from chaosgpu.agent.packages.files import digest  # noqa: PLC0415 (it is only needed here)
+
+    return _sources(tools, path) or digest(path)
 
 
 def _sources(tools: Tools, path: Path) -> str:

@@ -2,14 +2,17 @@
 """The way back: from whatever state dpkg was left in, without a network, to what the snapshot has; again is harmless.
 
 Two rungs: apt with the package files that were kept, then dpkg with force where apt gives up (a package that must be
-reinstalled, a dependency that nothing fits). What somebody brought to a third version meanwhile is not touched.
+reinstalled, a dependency that nothing fits). What DKMS had built is put back instead of compiled again, and images to
+boot from are made anew where they differ. What somebody brought to a third version meanwhile is not touched.
 """
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Set, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.packages import dkms, initramfs
 from chaosgpu.agent.packages.brought import remove_empty
 from chaosgpu.agent.packages.change import DPKG
+from chaosgpu.agent.packages.dkms_stand_in import KEPT, stand_in
 from chaosgpu.agent.packages.facts import Facts, look
 from chaosgpu.agent.packages.fingerprint import fingerprint
 from chaosgpu.agent.packages.judge import foreign_files, strangers
@@ -19,7 +22,9 @@ from chaosgpu.agent.packages.plan import FORCES, Change
 from chaosgpu.agent.packages.policy import local_only
 from chaosgpu.agent.packages.saved import put_back
 from chaosgpu.agent.packages.snapshot import Snapshot
-from chaosgpu.agent.packages.tools import Tools
+from chaosgpu.agent.packages.stage import sync_file
+from chaosgpu.agent.packages.tools import Tools, searched
+from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["restore"]
 
@@ -37,6 +42,7 @@ def restore(tools: Tools, snapshot: Snapshot, within_s: float) -> None:
     way.packages()
     way.marks()
     way.files()
+    way.images()
 
 
 class _Way:
@@ -44,6 +50,7 @@ class _Way:
 
     def __init__(self, tools: Tools, snapshot: Snapshot, end_s: float) -> None:
         self._tools, self._snapshot, self._end_s = tools, snapshot, end_s
+        self._first = ""
 
     def left_s(self) -> float:
         """Return what is left of its time, and a second at least: a question more does not matter."""
@@ -54,13 +61,16 @@ class _Way:
         facts = look(self._tools)
         if not self._wrong(facts):
             return
+        self._stand_before_dkms()
         if facts.unfinished:
             self._run(self._tools.dpkg("--configure", "-a"))  # it may fail: the package is on its way out
         for rung in (self._by_apt, self._by_dpkg):
             wrong = self._wrong(look(self._tools))
             if not wrong:
-                return
+                break
             rung(wrong)
+        for path in dkms.installed_files(self._tools, self._snapshot.built):
+            sync_file(path)  # DKMS itself does not
 
     def marks(self) -> None:
         """Give each package its marks as they were: hold, automatic."""
@@ -88,6 +98,22 @@ class _Way:
                 put_back(self._tools, snapshot.folder / "etc", name, snapshot.kept)
         remove_empty(self._tools, snapshot.brought.folders)
 
+    def images(self) -> None:
+        """Make the images to boot from anew whose part of the driver is not as it was."""
+        snapshot = self._snapshot
+        if "initramfs" in snapshot.fingerprint:
+            stood = values.mapping(snapshot.fingerprint, "initramfs")
+            now: JsonObject = {**initramfs.contents(self._tools, snapshot.folder, stood)}
+            kernels = initramfs.to_renew(stood, now)
+            initramfs.renew(self._tools, kernels, self.left_s)
+
+    def _stand_before_dkms(self) -> None:
+        """Have what DKMS had built put in its place; a kept file that was damaged means to compile."""
+        snapshot = self._snapshot
+        coming = {dkms.source_of(path) for path in snapshot.brought.files} - {""}
+        if (snapshot.built or coming) and dkms.is_intact(snapshot.dkms / KEPT, snapshot.built):
+            self._first = stand_in(self._tools, snapshot.dkms, coming)
+
     def _changed(self, stood: "Dict[str, values.JsonValue]") -> List[str]:
         from chaosgpu.agent.packages.files import absent, managed  # noqa: PLC0415 (the last step alone needs it)
 
@@ -99,14 +125,15 @@ class _Way:
         theirs = strangers(self._snapshot, facts)
         # One that was only watched has no package file here: what happened to it is told, not mended.
         mine = [one for one in self._snapshot.changes if one.name not in theirs and one.kind != "same"]
-        stood = values.mapping(self._snapshot.fingerprint, "files")
-        now = values.mapping(fingerprint(self._tools, facts, [change.name for change in mine]), "files")
-        torn = {key.split(" ")[0] for key in {*stood, *now} if stood.get(key) != now.get(key)}
+        now = fingerprint(self._tools, facts, [change.name for change in mine])
+        parts = [part for part in ("files", "dkms") if part in self._snapshot.fingerprint]
+        torn = {name for part in parts for name in _unequal(self._snapshot.fingerprint, now, part)}
         return [change for change in mine if _off(change, facts) or change.name in torn]
 
     def _by_apt(self, wrong: Sequence[Change]) -> None:
         files, extra = self._sides(wrong)
-        options = (*DPKG, f"DPkg::Lock::Timeout={self.left_s():.0f}")
+        searches = (f"DPkg::Path={searched(self._first)}",) if self._first else ()  # else apt has its own
+        options = (*DPKG, f"DPkg::Lock::Timeout={self.left_s():.0f}", *searches)
         spelled = [*local_only(self._snapshot.folder), *(part for option in options for part in ("-o", option))]
         words = ("-f", "--reinstall", "--purge", "install", *files, *(f"{name}-" for name in extra))
         self._run(self._tools.apt("apt-get", *spelled, *FORCES, *words))
@@ -127,7 +154,13 @@ class _Way:
     def _run(self, words: Sequence[str]) -> None:
         """Run one step and judge it by what is there afterwards alone; it goes on if we are ended."""
         wait_free(self._tools, self.left_s())
-        self._tools.run(words, self.left_s(), outlives_us=True)
+        self._tools.run(words, self.left_s(), outlives_us=True, first=self._first)
+
+
+def _unequal(before: JsonMapping, now: JsonMapping, part: str) -> Set[str]:
+    """Return the packages that differ in a part of their fingerprint."""
+    one, other = values.mapping(before, part), values.mapping(now, part)
+    return {key.split(" ")[0] for key in {*one, *other} if one.get(key) != other.get(key)}
 
 
 def _off(change: Change, facts: Facts) -> bool:

@@ -4,18 +4,21 @@
 snapshot      what follows, written last, once, under a checksum
 before/ after/  the package files of both sides     etc/  files of /etc by their digest
 changed       how the files of /etc stood right after the change: whoever edits them later is told apart from it
+dkms/kept     what DKMS had built: it is put back, not compiled again
 """
 
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError, Refused, StoreFailed
+from chaosgpu.agent.packages import dkms, initramfs
 from chaosgpu.agent.packages.brought import Brought, brought
+from chaosgpu.agent.packages.dkms_stand_in import KEPT
 from chaosgpu.agent.packages.facts import Facts
-from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed
+from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed, owned
 from chaosgpu.agent.packages.fingerprint import fingerprint
 from chaosgpu.agent.packages.plan import Change, Plan, refuse_unfinished
 from chaosgpu.agent.packages.saved import keep
@@ -26,7 +29,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["Snapshot", "changed_files", "drop", "forget_others", "load", "note_changed_files", "shed", "take"]
 
-_NAME, _CHANGED = "snapshot", "changed"
+_NAME, _CHANGED, _DKMS = "snapshot", "changed", "dkms"
 _FORM = 1
 _LARGEST_BYTES = 3 << 20
 
@@ -44,6 +47,8 @@ class Snapshot:
     kept: JsonObject
     brought: Brought
     module: Optional[str]
+    module_source: Optional[str]
+    built: JsonObject
 
     @property
     def names(self) -> Tuple[str, ...]:
@@ -55,6 +60,11 @@ class Snapshot:
         """Their configuration files, as they were listed, and what the change brings."""
         listed = {key.split(" ", 1)[1] for key in values.mapping(self.fingerprint, "conffiles")}
         return tuple(sorted({*listed, *self.brought.files}))
+
+    @property
+    def dkms(self) -> Path:
+        """Where what DKMS had built is kept, and what stands before it on the way back."""
+        return self.folder / _DKMS
 
     def file(self, side: str, staged: Staged) -> str:
         """Return the path of a package file that is still what was kept; StoreFailed where it is not."""
@@ -81,7 +91,8 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Optional
             f"{', '.join(edited[:5])} is not as its package has it, and no package file would bring that back: "
             "reinstall the package first; nothing was changed."
         )
-    refuse_full(tools, folder, [*before.items(), *after.items()])
+    sources = _sources(tools, facts, before)
+    refuse_full(tools, folder, [*before.items(), *after.items()], dkms.room_bytes(tools, sources))
     drop(folder)
     folder.mkdir(mode=0o700, parents=True)
     try:
@@ -90,6 +101,13 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Optional
         drop(folder)  # half of it is of no use, and the disk may be full of it
         raise
     return load(tools, folder)
+
+
+def _sources(tools: Tools, facts: Facts, names: Iterable[str]) -> List[str]:
+    """Return the folders of DKMS sources that these packages have."""
+    owning = (facts.packages[name] for name in names if name in facts.packages)
+    found = {dkms.source_of(path) for one in owning for path in owned(tools, one)}
+    return sorted(found - {""})
 
 
 def _sides(found: Plan) -> Tuple[Dict[str, str], Dict[str, str]]:
@@ -116,6 +134,10 @@ def _keep_all(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Map
     listed += coming.files
     kept = keep(tools, folder / "etc", managed(tools, listed))
     stands = fingerprint(tools, facts, [change.name for change in found.changes], listed)
+    sources = _sources(tools, facts, before)
+    built = dkms.keep(tools, folder / _DKMS / KEPT, sources)
+    if initramfs.concerns([*listed, *(path for one in there for path in owned(tools, one))]):
+        stands["initramfs"] = {**initramfs.contents(tools, folder)}
     body: JsonObject = {
         "form": _FORM,
         "machine": _machine(tools),
@@ -127,6 +149,8 @@ def _keep_all(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Map
         "brought": {**coming.files},
         "folders": [*coming.folders],
         "module": facts.module,
+        "module_source": facts.module_source,
+        "built": built,
     }
     if len(str(body)) > _LARGEST_BYTES:
         raise Refused("The packages have too many files for one snapshot; nothing was changed.")
@@ -154,6 +178,8 @@ def load(tools: Tools, folder: Path) -> Snapshot:
         values.mapping(body, "kept"),
         _brought(body),
         module,
+        values.optional_text(body, "module_source"),
+        values.mapping(body, "built"),
     )
 
 
@@ -174,8 +200,8 @@ def drop(folder: Path) -> None:
 
 
 def shed(snapshot: Snapshot) -> None:
-    """Remove the package files of a snapshot that has been reached: telling so again needs the rest of it only."""
-    for side in ("before", "after"):
+    """Remove the package files of a snapshot that has been reached, and its modules: telling so again needs neither."""
+    for side in ("before", "after", _DKMS):
         drop(snapshot.folder / side)
 
 

@@ -58,7 +58,7 @@ def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) ->
     return found
 
 
-def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]]) -> None:
+def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]], more_bytes: int = 0) -> None:
     """Refuse where the disk has little room left: a change that runs out of it half-way helps nobody.
 
     `folder` need not be there yet. What no list of packages knows the size of counts nothing.
@@ -66,7 +66,7 @@ def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]]) -
     named = sorted({f"{name}={version}" for name, version in wanted})
     said = tools.run(tools.apt("apt-cache", "show", *named), _READ_S).out if named else ""
     files = {row.get("Filename", ""): int(row["Size"]) for row in stanzas(said) if row.get("Size", "").isdigit()}
-    needed = sum(files.values()) + _SPARE_BYTES
+    needed = sum(files.values()) + more_bytes + _SPARE_BYTES
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     if free < needed:

@@ -14,7 +14,7 @@ from typing import Callable, Mapping, Sequence, Tuple
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.process import end_group, identity, process_tree
 
-__all__ = ["Done", "Tools"]
+__all__ = ["Done", "Tools", "searched"]
 
 _PR_SET_PDEATHSIG = 1
 _ENVIRONMENT: Mapping[str, str] = {
@@ -49,6 +49,11 @@ class Done:
         return f"`{self.words[0]}` ended with {self.status}: {last or 'it said nothing'}"
 
 
+def searched(first: str) -> str:
+    """Return where programs are looked for, with a folder before all others where one is named."""
+    return ":".join(part for part in (first, _ENVIRONMENT["PATH"]) if part)
+
+
 @dataclass(frozen=True)
 class Tools:
     """apt and dpkg of one root folder; `/` but in tests."""
@@ -80,12 +85,20 @@ class Tools:
         return (program, *(part for option in options for part in ("-o", option)), *words)
 
     def run(
-        self, words: Sequence[str], within_s: float, *, stdin: str = "", cwd: str = "/", outlives_us: bool = False
+        self,
+        words: Sequence[str],
+        within_s: float,
+        *,
+        stdin: str = "",
+        cwd: str = "/",
+        outlives_us: bool = False,
+        first: str = "",
     ) -> Done:
         """Run a program to its end; Unanswered where it could not be started or had to be ended at its deadline.
 
         `outlives_us`: it goes on when we are killed. A way back must, or a bound on whoever goes it would break it off
-        again and again; a way forth must not, or it would go on after the undo.
+        again and again; a way forth must not, or it would go on after the undo. `first`: a folder that programs are
+        looked for in before all others.
         """
         # A service that a package starts may keep what we hand it: files, since nobody waits for their end.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
@@ -98,7 +111,7 @@ class Tools:
                     stdout=out,
                     stderr=said,
                     cwd=cwd,
-                    env=dict(_ENVIRONMENT),
+                    env={**_ENVIRONMENT, "PATH": searched(first)},
                     start_new_session=True,
                     preexec_fn=None if outlives_us else _end_with_us(),  # noqa: PLW1509 (one thread)
                 )
