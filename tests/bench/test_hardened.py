@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hardened hosts: nothing runs from a temporary folder. All works there."""
+"""Hardened hosts: nothing runs from a temporary folder, OpenSSL has FIPS algorithms alone. All works there."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +17,20 @@ from bench.playing import DRILL, Player
 from bench.waiting import wait_until
 from chaosgpu.agent.shim.library import Library
 from support.debs import LATER, OLD
+from support.needing import say
 
 WANTED = {"nvidia-open": LATER, "nvidia-fabricmanager": LATER}
 _DRIVER: dict[str, Any] = {"chaosgpu_drill": DRILL, "chaosgpu_packages": WANTED}
 _POLICY = {"version": 1, "permit": ["gpu.*", "unit.*", "package.install"], "max_duration_s": 600}
+# What Python says of a digest that OpenSSL has to make, and of one that is not to guard anything.
+_MD5 = """
+import _hashlib
+try:
+    _hashlib.openssl_md5(b"")
+except ValueError as error:
+    print(error)
+print(_hashlib.openssl_md5(b"", usedforsecurity=False).hexdigest()[:6])
+"""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -28,6 +38,17 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture
 def noexec(host: Host) -> Iterator[Host]:
     with hardening.noexec(host):
+        yield host
+        host.agent("undo", {"all": True}, timeout_s=APPLY_S)
+
+
+@pytest.fixture
+def fips(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Limit the host, and whatever is started here, to FIPS algorithms."""
+    found = hardening.provider(say)
+    with hardening.fips(host, found):
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
         yield host
         host.agent("undo", {"all": True}, timeout_s=APPLY_S)
 
@@ -100,3 +121,45 @@ def test_a_library_is_copied_from_where_nothing_runs_and_refused_where_it_would_
         fine = noexec.agent("apply", {**order, "lease": "fine"}, timeout_s=90)
         assert fine.get("state") == "active", fine
         wait_until(lambda: set(codes(noexec, "cuda-user")) == {"700"}, 20)
+
+
+def test_the_control_openssl_refuses_md5_for_anything_that_guards(fips: Host) -> None:
+    said = sh(fips, f"python3 -c '{_MD5}'").splitlines()
+    assert ("unsupported" in said[0], said[-1]) == (True, "d41d8c"), said
+
+
+def test_faults_and_packages_go_there_and_back_with_fips_algorithms_alone_here_and_there(
+    player: Player, driver: Host, fips: Host
+) -> None:
+    assert fips is driver
+    apply(driver, "capped")
+    driver.agent("undo", {"lease": "capped"})
+    wait_until(lambda: not broken(driver))
+    _whole_way(player, driver)
+
+
+_CONTEXT = "system_u:object_r:modules_conf_t:s0"
+_SITE = "/etc/modprobe.d/site.conf"
+# As the way back does it: kept before the change, put back after it.
+_KEPT_AND_PUT_BACK = f"""
+from pathlib import Path
+from chaosgpu.agent.packages.files import managed
+from chaosgpu.agent.packages.saved import keep, put_back
+from chaosgpu.agent.packages.tools import Tools
+tools, place = Tools(), Path("/var/lib/kept")
+kept = keep(tools, place, {{"{_SITE}": managed(tools)["{_SITE}"]}})
+Path("{_SITE}").unlink()
+put_back(tools, place, "{_SITE}", kept)
+"""
+
+
+def test_a_file_of_etc_that_is_put_back_has_its_selinux_label(host: Host) -> None:
+    sh(host, f"echo options nvidia > {_SITE}")
+    hardening.labelled(host, _SITE, _CONTEXT)
+    try:
+        sh(host, f"cp {_SITE} /root/copy")
+        assert hardening.label(host, "/root/copy") == ""  # the control: who replaces a file by a copy loses it
+        host.run(["env", f"PYTHONPATH={AGENT}", "python3", "-c", _KEPT_AND_PUT_BACK], check=True)
+        assert (sh(host, f"cat {_SITE}"), hardening.label(host, _SITE)) == ("options nvidia\n", _CONTEXT)
+    finally:
+        sh(host, f"rm -rf {_SITE} /root/copy /var/lib/kept")

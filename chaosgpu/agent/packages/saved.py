@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of /etc, kept with content, rights and owner, and put back whole under their own name."""
+"""Files of /etc, kept with content, rights, owner and label, and put back whole under their own name."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -19,6 +20,7 @@ __all__ = ["keep", "put_back"]
 
 _LARGEST_BYTES = 4 << 20
 _NEW = ".chaosgpu-new"
+_OF_THE_INODE = ("security.evm",)
 
 
 def keep(tools: Tools, folder: Path, digests: Mapping[str, str]) -> JsonObject:
@@ -39,7 +41,8 @@ def keep(tools: Tools, folder: Path, digests: Mapping[str, str]) -> JsonObject:
             shutil.copyfile(path, folder / sha256)
             sync_file(folder / sha256)
             mode = stat.S_IMODE(about.st_mode)
-            kept[name] = {"sha256": sha256, "mode": mode, "user": about.st_uid, "group": about.st_gid}
+            owner = {"user": about.st_uid, "group": about.st_gid}
+            kept[name] = {"sha256": sha256, "mode": mode, **owner, "attributes": _attributes(path)}
     sync_folder(str(folder))
     return {**kept}
 
@@ -71,4 +74,21 @@ def _write(source: Path, new: Path, how: JsonMapping) -> None:
     shutil.copyfile(source, new)
     os.chown(new, values.whole(how, "user", 0, 1 << 32), values.whole(how, "group", 0, 1 << 32))
     new.chmod(values.whole(how, "mode", 0, 0o7777))
+    attributes = values.mapping(how, "attributes")
+    for name in attributes:
+        with contextlib.suppress(OSError):  # another file system, or a label that the policy no longer knows
+            os.setxattr(new, name, bytes.fromhex(values.text(attributes, name)))
     sync_file(new)
+
+
+def _attributes(path: Path) -> JsonObject:
+    """Return a file's extended attributes: SELinux's label, capabilities, access lists; empty where there are none.
+
+    Not those that are of the inode and not of the content: they are wrong on any other one.
+    """
+    try:
+        names = [name for name in os.listxattr(path, follow_symlinks=False) if name not in _OF_THE_INODE]
+        found = {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in names}
+    except OSError:
+        return {}
+    return {name: value for name, value in found.items() if value}
