@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import packages
+from bench import packages, rpm_packages
 from bench.base import base
 from bench.hosts import BENCHES, Bench, Host
 from bench.machine import why_not
+from bench.packaged import packaged
 from bench.packages import APPLY_S
 from bench.plan import me
+from bench.rpm_site import Site
 from bench.triton import binds
 from chaosgpu.agent.shim.library import Library, provide
 from support.needing import Needing, say
@@ -102,3 +104,27 @@ def driver(host: Host, debs: Path) -> Iterator[Host]:
     yield host
     host.agent("undo", {"all": True}, timeout_s=APPLY_S)
     packages.remove(host)
+
+
+@pytest.fixture(scope="session")
+def rpm_bench(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Path]]:  # noqa: ARG001 (as above)
+    """Give a bench of one host without apt, and the folder with the packages that were built on it."""
+    layer = packaged("rpm", rpm_packages.PACKAGES, say)
+    bench = Bench(BENCHES / f"rpm-{me().pid}")
+    bench.up(1, extra=(str(layer),))
+    try:
+        built = tmp_path_factory.mktemp("rpms") / "built"
+        rpm_packages.make_rpm_host(bench.hosts[0])
+        rpm_packages.build(bench.hosts[0], built)
+        yield bench, built
+    finally:
+        bench.down()
+
+
+@pytest.fixture
+def site(rpm_bench: tuple[Bench, Path], tmp_path: Path) -> Iterator[Site]:
+    """Give that host with its repository, and no driver before and after."""
+    found = Site(*rpm_bench, tmp_path)
+    yield found
+    found.cut_off()
+    rpm_packages.clear(found.host)
