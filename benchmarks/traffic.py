@@ -113,7 +113,7 @@ def stall() -> list[Figure]:
             found.append(at_most(name, 100 * off, "%", 5))
         found.append(Figure("  p99 of the open loop", got["p99_ms"], "ms", "shown", None))
         for tool in load_tools.tools()[0]:
-            one = load_tools.Asked(f"{url}/after/5", {}, b"x", _SPAN_S, Path(folder))
+            one = load_tools.Asked(f"{url}/after/50", {}, b"x", _SPAN_S, Path(folder))
             with _stalled_after(url, 3.0, Path(folder)):
                 _, p99_ms = tool.run(one)
             found.append(Figure(f"  p99 that {tool.name} shows", round(p99_ms, 1), "ms", "shown", None))

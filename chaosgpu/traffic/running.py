@@ -22,7 +22,7 @@ __all__ = ["COMMAND", "Running", "by_name", "start", "stop"]
 
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "chaosgpu.traffic.generator")
 # Learning the answers of a model takes three rounds; the service answers, or traffic makes no sense.
-_START_S = 30.0
+_START_S = 60.0
 _END_S = 5.0
 
 type Start = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]

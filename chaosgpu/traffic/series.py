@@ -60,6 +60,10 @@ class Series:
         """Return the seconds that lie wholly in a span of time."""
         return [line for line in self.lines if line.at >= begin and line.at + 1 <= end]
 
+    def touching(self, begin: float, end: float) -> list[Line]:
+        """Return the seconds of which a part lies in a span of time."""
+        return [line for line in self.lines if line.at + 1 > begin and line.at < end]
+
 
 @dataclass(frozen=True)
 class Figures:

@@ -54,17 +54,19 @@ class Second:
             "due": self.due,
             "ok": self.ok,
             "errors": dict(self.errors),
-            "statuses": {str(status): count for status, count in self.statuses.items()},
-            "late": self.late,
-            "late_max_ms": _ms(self.late_most_s),
-            "answered_max_ms": _ms(self.answered_most_s),
-            "hdr": recorded.encode().decode(),
         }
         ordered, service = sorted(self.latencies_s), sorted(self.service_s)
         for percent in (50, 95, 99, 100):
             name = "max_ms" if percent == 100 else f"p{percent}_ms"  # noqa: PLR2004 (the whole)
             found[name] = _ms(percentile(ordered, percent)) if ordered else None
         found["service_p99_ms"] = _ms(percentile(service, 99)) if service else None
+        found |= {
+            "answered_max_ms": _ms(self.answered_most_s),
+            "late": self.late,
+            "late_max_ms": _ms(self.late_most_s),
+            "statuses": {str(status): count for status, count in self.statuses.items()},
+            "hdr": recorded.encode().decode(),
+        }
         if self.wrong_because is not None:
             found["wrong_because"] = self.wrong_because
         return json.dumps(found)

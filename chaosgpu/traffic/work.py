@@ -15,6 +15,7 @@ from chaosgpu.fleet.values import JsonObject, seconds
 from chaosgpu.lease.guarded import guarded_run, refuse_closing
 from chaosgpu.lease.run import current_run
 from chaosgpu.traffic import running
+from chaosgpu.traffic.kept import keep
 from chaosgpu.traffic.phases import MARKS, Fault, fault_of_run, span_of
 from chaosgpu.traffic.plain import prompts_of_file
 from chaosgpu.traffic.plan import checked_plan
@@ -183,7 +184,7 @@ def detected_after_s(slo: object, window: Window, window_s: object) -> float:
     series, fault = _series(window), _fault()
     begin, end = span_of("during", fault, series.started_at, time.time())
     series = _caught_up(series, end)
-    after_s = broken_after_s(wanted, series.between(begin - 1, end), begin, width, series.timeout_s)
+    after_s = broken_after_s(wanted, series.touching(begin, end), begin, width, series.timeout_s)
     if after_s is None:
         raise ReadingUnknown("The objective held all through the fault: there was nothing to detect.")
     return after_s
@@ -220,7 +221,12 @@ def _part(window: Window) -> tuple[Series, Callable[[Series], list[Line]]]:
     else:
         begin, end = span_of(window.phase, _fault() if window.phase != "all" else None, series.started_at, now)
     begin = max(begin, series.started_at)
-    return _caught_up(series, end), lambda whole: whole.between(begin - 0.001, end + 0.001)
+    series = _caught_up(series, end)
+    if window.series is not None:
+        keep(series)
+    if window.last_s is None and window.phase == "during":
+        return series, lambda whole: whole.touching(begin, end)
+    return series, lambda whole: whole.between(begin - 0.001, end + 0.001)
 
 
 def _series(window: Window) -> Series:

@@ -18,16 +18,24 @@ from chaosgpu.lease.run import Run
 from chaosgpu.traffic import actions, probes, running
 from chaosgpu.traffic.plan import TrafficPlan
 from chaosgpu.traffic.series import read_series, summed
+from chaosgpu.triton.http import exchange
 from unit.traffic.conftest import Requests
 
 BUSY_MS = 2000.0
+SLOW = {"p99_ms": 400}
 
 
 def test_a_stall_shows_in_the_tail_as_open_loop_arithmetic_says(service: str, requests: Requests, run: Run) -> None:
-    rate, span_s, stall_s = 100, 3, 1
+    rate, span_s, stall_s = 100, 4, 1
     actions.start_traffic(service, rate, span_s, requests=requests("/after/1"), late_ms=BUSY_MS)
-    actions.start_traffic(service, 1, 0.5, requests=requests(f"/stall/{stall_s * 1000}"), name="stall", late_ms=BUSY_MS)
-    time.sleep(span_s)
+    actions.mark_phase("during")
+    exchange(service, "POST", f"/stall/{stall_s * 1000}", within_s=5)
+    time.sleep(stall_s)
+    actions.mark_phase("after")
+    time.sleep(span_s - stall_s)
+    assert 0 < probes.time_to_detect_s(SLOW) <= stall_s + 2
+    assert 0 <= probes.time_to_recover_s(SLOW, stable_s=0.1) <= 2
+    assert not probes.slo_holds(SLOW, phase="during")
     found = actions.stop_traffic()
     assert found["ok"] == found["due"] == rate * span_s
     # So many of all requests were due in the stall that the slowest percent waited all of it but span/100.
@@ -36,7 +44,7 @@ def test_a_stall_shows_in_the_tail_as_open_loop_arithmetic_says(service: str, re
     assert found["p50_ms"] < 500
     assert Path(found["series"]).parent == run.directory / "series"
     series = read_series(Path(found["series"]))
-    assert [line.second for line in series.lines] == [0, 1, 2]
+    assert [line.second for line in series.lines] == [0, 1, 2, 3]
     assert sum(line.due for line in series.lines) == found["due"]
     assert summed(series.lines, series.timeout_s).latency_ms(100) == found["max_ms"]
     assert series.ended == "schedule"
