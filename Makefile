@@ -84,6 +84,10 @@ figures-drills:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/drills.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
+figures-vectordb:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/vectordb.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
+
 mutation:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/mutation_runs.py

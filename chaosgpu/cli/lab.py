@@ -12,6 +12,7 @@ from chaosgpu.errors import LabFailed
 __all__ = ["add_parser", "run"]
 
 _DIRECTORY = Path(".chaosgpu/lab")
+_DATABASE = Path(".chaosgpu/database")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -19,6 +20,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("lab", help="a real Triton server on simulated GPUs, on this machine")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("install", help="install the lab's Triton server (`up` does it when it is missing)")
+    database = verbs.add_parser("database", help="run a real vector database for as long as a command runs")
+    database.add_argument("name", choices=("chroma", "milvus", "pgvector"))
+    database.add_argument("--directory", type=Path, default=_DATABASE, help=f"its folder (default {_DATABASE})")
+    database.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     for verb, what in (
         ("up", "bring the lab up"),
         ("down", "take the lab down"),
@@ -62,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
 
     for signum in (signal.SIGTERM, signal.SIGHUP):  # while a lab comes up these end it as Ctrl-C does
         signal.signal(signum, _interrupted)
+    if args.verb == "database":
+        from chaosgpu.lab.run_database import run_with_database  # noqa: PLC0415
+
+        return run_with_database(args.name, args.directory, args.command, _say)
     if args.verb == "install":
         sys.stdout.write(f"{install.install(_say).server}\n")
         return 0

@@ -19,7 +19,7 @@ from chaosgpu.lab.processes import die_with_parent
 
 __all__ = ["Database", "prepared", "running_database"]
 
-READY_S = 30.0
+READY_S = 60.0
 _END_S = 10.0
 _POLL_S = 0.02
 
@@ -64,6 +64,7 @@ class Database:
         def before_exec() -> None:
             if as_user is not None:
                 as_user()
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever starts it may have blocked what ends it
             die_with_parent(signal.SIGKILL, parent)()
 
         with (self.place.folder / "server.log").open("ab") as log:

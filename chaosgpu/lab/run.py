@@ -11,7 +11,7 @@ from chaosgpu.lab.prepare import LabOptions
 from chaosgpu.lab.processes import die_with_parent
 from chaosgpu.lab.up import bring_up, take_down
 
-__all__ = ["run_in_lab"]
+__all__ = ["run_command", "run_in_lab"]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 # A command that was told to stop undoes its faults first; after this long it is not waited for any more.
@@ -27,7 +27,7 @@ def run_in_lab(options: LabOptions, command: list[str], say: Callable[[str], Non
         plan = bring_up(options, say, tie=reading)
         os.close(reading)
         try:
-            code = _run(command, {**os.environ, **plan.exported})
+            code = run_command(command, {**os.environ, **plan.exported})
         finally:
             take_down(options.directory)
             say("the lab is down")
@@ -36,8 +36,11 @@ def run_in_lab(options: LabOptions, command: list[str], say: Callable[[str], Non
     return code
 
 
-def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Run the command in our own process group, so that it keeps the terminal; pass signals on; wait for its end."""
+def run_command(command: list[str], environment: dict[str, str], meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Run the command in our own process group, so that it keeps the terminal; pass signals on; wait for its end.
+
+    `meanwhile` is called twice a second.
+    """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, signal.SIGCHLD})
     tie = die_with_parent(signal.SIGTERM, os.getpid())
 
@@ -51,12 +54,12 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         raise LabFailed(f"{command[0]} could not be started: {error.strerror}.") from error
     try:
-        return _wait(child)
+        return _wait(child, meanwhile)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _wait(child: "subprocess.Popen[bytes]") -> int:
+def _wait(child: "subprocess.Popen[bytes]", meanwhile: Callable[[], None]) -> int:
     left: float | None = None
     while child.poll() is None:
         received = signal.sigtimedwait({*_ENDING, signal.SIGCHLD}, 0.5)
@@ -68,5 +71,6 @@ def _wait(child: "subprocess.Popen[bytes]") -> int:
             left -= 0.5
             if left <= 0:
                 child.kill()
+        meanwhile()
     # A shell's own convention for a command that a signal ended.
     return child.returncode if child.returncode >= 0 else 128 - child.returncode

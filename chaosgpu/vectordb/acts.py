@@ -92,7 +92,7 @@ def clean(ask: Ask, name: object, history: object, visible_within_s: object) -> 
         return True
     found = audited(ask, name, history, visible_within_s).checked
     for one in found.findings:
-        logger.warning("%s, %s: row %d %s", ask.where.url, one.kind, one.row, one.words)
+        logger.warning("%s, %s", ask.where.url, one.sentence)
     if found.unread:
         logger.warning("%s: %d rows could not be read", ask.where.url, len(found.unread))
     return found.clean

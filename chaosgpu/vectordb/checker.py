@@ -50,6 +50,11 @@ class Finding:
     # Whether a read during the history saw it, and not the final one.
     during: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """Say it in one line."""
+        return f"{self.kind}{' in a read' if self.during else ''}: row {self.row} {self.words}"
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -68,22 +73,24 @@ class Checked:
         """Whether every row could be read and is one that the history explains."""
         return not self.findings and not self.unread
 
-    def count(self, kind: str) -> int:
-        """Return how many rows were found to be so."""
-        return len({one.row for one in self.findings if one.kind == kind})
+    def count(self, kind: str, *, during: bool = False) -> int:
+        """Return how many rows were found to be so at the end, or by reads during the history."""
+        return len({one.row for one in self.findings if one.kind == kind and one.during is during})
 
     def to_json(self) -> JsonObject:
         """Return the plain JSON of an activity's answer, with the first few findings in words."""
         return {
             "clean": self.clean,
             **{kind: self.count(kind) for kind in KINDS},
+            # Rows that a read saw so while they were written: they may be right at the end.
+            "during": {kind: number for kind in KINDS if (number := self.count(kind, during=True))},
             "unread": len(self.unread),
             "rows": self.rows,
             "acknowledged": self.acknowledged,
             "failed": self.failed,
             "unknown": self.unknown,
             "reads": self.reads,
-            "findings": [f"{one.kind}: row {one.row} {one.words}" for one in self.findings[:10]],
+            "findings": [one.sentence for one in self.findings[:10]],
         }
 
 

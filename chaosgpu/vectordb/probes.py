@@ -301,8 +301,9 @@ def audit(  # noqa: PLR0917 (an experiment names them all)
     name: as given to `start_writing` in this run; or history: a file. visible_within_s: how long after it was
     acknowledged a write may be invisible to reads during the history (a database that says so itself); final reads have
     no such time. timeout_s: seconds for each request.
-    Returns {"clean", "lost", "duplicated", "resurrected", "stale", "refused", "corrupted", "unread", "rows",
-    "acknowledged", "failed", "unknown", "reads", "findings", "searched", "not_first_for_themselves", "count"}.
+    Returns {"clean", "lost", "duplicated", "resurrected", "stale", "refused", "corrupted", "during", "unread",
+    "rows", "acknowledged", "failed", "unknown", "reads", "findings", "searched", "not_first_for_themselves", "count"};
+    the first six count rows at the end, `during` those that a read saw so meanwhile. Clean is none of either.
     """
     from chaosgpu.vectordb import acts, work  # noqa: PLC0415
 

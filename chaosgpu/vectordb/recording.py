@@ -29,6 +29,8 @@ class Plan:
     readers: int = 1
     batch: int = 4
     rate_per_s: float = 20.0
+    # How many writes each writer asks for at most; readers end with the writers.
+    most_writes: int | None = None
 
 
 @dataclass
@@ -193,17 +195,21 @@ class Session:
         with ThreadPoolExecutor(len(clients)) as pool:
             working = [pool.submit(work, one) for one in clients]
             try:
-                for one in working:
+                for one in working[: self.plan.writers]:
                     one.result()
             finally:
                 self.over.set()
+            for one in working:
+                one.result()
         return tally
 
     def _work(self, client: _Writer | _Reader, tally: Tally, end_s: float) -> None:
-        backend, due_s = self.connect(), self.now()
+        backend, due_s, left = self.connect(), self.now(), self.plan.most_writes
         try:
-            while not self.over.is_set() and self.now() < end_s:
+            while not self.over.is_set() and self.now() < end_s and left != 0:
                 told = client.step(backend, self.collection)
+                if left is not None and isinstance(client, _Writer):
+                    left -= 1
                 if told is not None:
                     tally.add(*told)
                 nobody = told is not None and isinstance(told[1], Unreachable | AnswerWrong)

@@ -81,7 +81,9 @@ class ClientDeed(_Removal):
         if self.client is not None and not self.client.going and self.client.report() is None:
             log = self.client.order.report.replace(".json", ".log")
             unproved = (f"the client {self.client.order.name} did not come to its end; see {log}",)
-        return Settled(not_restored=left, unfinished=left, unproved=unproved)
+        load = self.client is not None and self.client.order.role != "write"  # writing with a history breaks nothing
+        done = (f"vectordb.{self.client.order.role}",) if load and self.client is not None else ()
+        return Settled(not_restored=left, unfinished=left, unproved=unproved, done=done)
 
 
 class RowsDeed(_Removal):
@@ -112,4 +114,4 @@ class RowsDeed(_Removal):
     def settled(self) -> Settled:
         """Say what came of it."""
         left = self.left()
-        return Settled(not_restored=left, unfinished=left)
+        return Settled(not_restored=left, unfinished=left, done=("vectordb.bad_vectors",))

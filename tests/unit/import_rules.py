@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "sim": frozenset({"errors"}),
     # The crash test starts the agent as a program, and runs what is not struck itself in its own process.
     "selfdrill": frozenset({"errors", "agent"}),
-    "lab": frozenset({"errors", "sim", "triton", "traffic", "lease", "fleet"}),
+    "lab": frozenset({"errors", "sim", "triton", "traffic", "vectordb", "lease", "fleet"}),
     "cli": frozenset(
         {
             "selfdrill",

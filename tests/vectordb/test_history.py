@@ -13,8 +13,7 @@ from support.audited import audited
 from support.lying_database import Liar, lying_in_front
 from support.vectors import Known
 
-# As fast as they come, for as long as it takes to lie a few times on a slow machine.
-PLAN = Plan(seed=7, dimension=4, duration_s=0.8, writers=2, readers=1, batch=3, rate_per_s=200)
+PLAN = Plan(seed=7, dimension=4, duration_s=30, writers=2, readers=1, batch=3, rate_per_s=200, most_writes=25)
 
 
 def test_an_honest_database_has_a_clean_history(known: Known, tmp_path: Path) -> None:

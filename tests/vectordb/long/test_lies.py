@@ -12,7 +12,7 @@ from support.audited import audited
 from support.lying_database import LIES, Liar, lying_in_front
 from support.vectors import Known
 
-PLAN = Plan(seed=7, dimension=4, duration_s=2, writers=2, readers=1, batch=3, rate_per_s=200)
+PLAN = Plan(seed=7, dimension=4, duration_s=60, writers=2, readers=1, batch=3, rate_per_s=200, most_writes=60)
 KINDS = {
     "drop": {"lost", "stale"},
     "undelete": {"resurrected"},
