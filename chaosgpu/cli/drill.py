@@ -3,10 +3,12 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 __all__ = ["add_parser", "run"]
 
+_REFUSED = 4
 _SITE = "the site's settings ($CHAOSGPU_SITE, else /etc/chaosgpu/site.yaml where it is there)"
 
 
@@ -20,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog="Exit code: 0 well, 2 a wrong command line or plan, 3 deviated, 4 refused or inconclusive, 5 something "
         "was not put back, 6 still under way.",
     )
-    parser.add_argument("--site", type=Path, metavar="FILE", help=_SITE)
+    parser.add_argument("--settings", type=Path, metavar="FILE", help=_SITE)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     plan = _verb(verbs, "plan", "check a plan, say when it opens, and put it on record")
     plan.add_argument("--check", action="store_true", help="check it, and put nothing on record")
@@ -68,7 +70,13 @@ def _verb(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Call the verb."""
+    """Call the verb; what is refused has a code of its own."""
+    from chaosgpu.errors import Refused  # noqa: PLC0415 (other subcommands need none of it)
+
     module = "drill_run" if args.verb in ("run", "status", "stop") else "drill_plan"
     verb = getattr(importlib.import_module(f"chaosgpu.cli.{module}"), f"{args.verb}_verb")
-    return int(verb(args))
+    try:
+        return int(verb(args))
+    except Refused as error:
+        sys.stderr.write(f"Refused: {error}\n")
+        return _REFUSED

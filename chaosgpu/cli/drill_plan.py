@@ -118,8 +118,12 @@ def schedule_verb(args: argparse.Namespace) -> int:
             desk.record.planned(written, schedule=written.plan.timing.as_json())
             sys.stdout.write(text)
             return 0
-        site = None if args.site is None else args.site.absolute()
-        write_units(args.systemd, units_of(written, [_command()], site, args.user))
+        if desk.site.file is None:
+            raise BadArgument(
+                "A timer would write to another log than you do: put the site's settings into /etc/chaosgpu/site.yaml, "
+                "or name their file (--settings)."
+            )
+        write_units(args.systemd, units_of(written, [_command()], desk.site.file, args.user))
         desk.record.planned(written, schedule=written.plan.timing.as_json())
     coming = [one for one in occurrences(written.plan.timing) if one.at > now][:3]
     say(f"Written to {args.systemd}. Then: systemctl enable --now {_timer(written)} {MISSED}.timer")

@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 
 from chaosgpu.cli.drill_plan import recover_dead
-from chaosgpu.cli.drill_site import REFUSED, check_sha256, desk_of, reach, recorded, say
+from chaosgpu.cli.drill_site import check_sha256, desk_of, reach, recorded, say
 from chaosgpu.cli.play_drill import play_step
 from chaosgpu.drill.course import run_drill
 from chaosgpu.drill.means import Means
@@ -17,7 +17,6 @@ from chaosgpu.drill.preview import look, refuse_busy_hosts
 from chaosgpu.drill.room import room_of
 from chaosgpu.drill.settle import end_dead_drills
 from chaosgpu.drill.state import DrillFolder, every_drill, named_drill
-from chaosgpu.errors import Refused
 from chaosgpu.fleet.ask import operator
 from chaosgpu.lease.verdict import EXIT_CODES, STILL_RUNNING, Verdict
 
@@ -47,9 +46,6 @@ def run_verb(args: argparse.Namespace) -> int:
                 stopped=lambda: received[0] if received else None,
             )  # fmt: skip
             ended = run_drill(written, means, scheduled=args.scheduled)
-    except Refused as error:
-        sys.stderr.write(f"Refused: {error}\n")
-        return REFUSED
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

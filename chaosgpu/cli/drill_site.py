@@ -18,9 +18,7 @@ from chaosgpu.fleet.ask import operator, use_inventory
 from chaosgpu.fleet.inventory import named_inventory
 from chaosgpu.lease.ids import Names, stamp
 
-__all__ = ["REFUSED", "Desk", "check_sha256", "desk_of", "reach", "recorded", "say"]
-
-REFUSED = 4
+__all__ = ["Desk", "check_sha256", "desk_of", "reach", "recorded", "say"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Desk:
 
 def desk_of(args: argparse.Namespace) -> Desk:
     """Read the site's settings and open its log."""
-    site, names = read_site(args.site), Names()
+    site, names = read_site(args.settings), Names()
     return Desk(site, Record(site.evidence_log, names.now), names)
 
 

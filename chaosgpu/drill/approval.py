@@ -43,7 +43,13 @@ class Approval:
 
     by: str
     key: str
-    signature_sha256: str
+    # The bytes that were checked, whatever their file is by now.
+    signature: bytes
+
+    @property
+    def signature_sha256(self) -> str:
+        """The digest by which the log names it."""
+        return hashlib.sha256(self.signature).hexdigest()
 
     def as_json(self) -> JsonObject:
         """Return it for the log."""
@@ -184,7 +190,7 @@ class _Judge:
         others = [name for name in holders for one in self.operators if same_person(name, one)]
         if others:
             return f"the key of {by} is also that of {others[0]}, the operator"
-        return Approval(by, key[1], hashlib.sha256(raw).hexdigest())
+        return Approval(by, key[1], raw)
 
 
 def _holders(allowed_signers: Path, key: str) -> list[str]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from chaosgpu.drill.approval import Approval
+from chaosgpu.drill.approval import Approval, statement
 from chaosgpu.drill.planfile import Written
 from chaosgpu.errors import Refused
+from chaosgpu.evidence.kept import keep
 from chaosgpu.evidence.log import EvidenceLog, read_raw
 from chaosgpu.evidence.log_rules import Log, read_log
 from chaosgpu.evidence.register import aborted, approved, finished, planned, residue, skipped, started
@@ -60,6 +61,7 @@ class Record:
             before = [one for one in before if one["schedule"] == more["schedule"]]
         if any(one.get("plan_sha256") == written.sha256 for one in before):
             return False
+        keep(self.directory, written.raw)
         planned(
             self._log, plan.drill, written.sha256, title=plan.title, scope=plan.scope, level=plan.level,
             operator=plan.operator, change_id=plan.change_id, hosts=[*plan.hosts.names], **more,
@@ -73,7 +75,9 @@ class Record:
             found = tuple(one.get(key) for key in ("drill", "plan_sha256", "by", "signature_sha256"))
             if one["type"] == "approved" and found == said:
                 return
-        approved(self._log, *said, key=approval.key)
+        keep(self.directory, approval.signature)
+        statement_sha256 = keep(self.directory, statement(written))
+        approved(self._log, *said, statement_sha256=statement_sha256, key=approval.key)
 
     def series_started(self, series: Series, written: Written, **more: JsonValue) -> None:
         """Note that a drill begins."""

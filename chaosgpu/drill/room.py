@@ -13,7 +13,6 @@ from chaosgpu.lease.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.live import Live
 
 __all__ = ["PlainRoom", "RichRoom", "Room", "room_of"]
 
@@ -79,15 +78,13 @@ class PlainRoom:
 class RichRoom:
     """A picture that stands: who and where, each experiment with its time, the last lines, and the verdict."""
 
-    def __init__(self, live: "Live") -> None:
-        self._live = live
+    def __init__(self) -> None:
         self._head: Mapping[str, str] = {}
         self._parts: Sequence[Part] = ()
         self._since: dict[str, float] = {}
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._faults: dict[str, str] = {}
         self._end: tuple[Verdict, str, Sequence[str]] | None = None
-        live.get_renderable  # noqa: B018 (drawn again by its own thread, several times a second)
 
     def begins(self, head: Mapping[str, str], parts: Sequence[Part]) -> None:
         """Take them up."""
@@ -107,11 +104,10 @@ class RichRoom:
         self.changed()
 
     def changed(self) -> None:
-        """Draw it anew."""
+        """Note when a part began; it is drawn anew several times a second in any case."""
         for part in self._parts:
             if part.state == "runs":
                 self._since.setdefault(part.attempt, time.monotonic())
-        self._live.update(self.picture())
 
     def ends(self, verdict: Verdict, reason: str, untold: Sequence[str]) -> None:
         """Show the verdict."""
@@ -135,9 +131,10 @@ class RichRoom:
                 str(number), Text(part.title), part.state, self._time(part), Text(part.verdict or "-", style=colour)
             )
         shown: list[RenderableType] = [head, table]
-        shown += [Panel(Text(fault), title="IN FORCE", border_style="red") for fault in self._faults.values()]
+        shown += [Panel(Text(fault), title="IN FORCE", border_style="red") for fault in [*self._faults.values()]]
         if self._end is None:
-            shown.append(Panel(Text("\n".join(self._lines) or " "), title="what the run says", height=_LINES + 2))
+            lines = Text("\n".join([*self._lines]) or " ", no_wrap=True, overflow="ellipsis")
+            shown.append(Panel(lines, title="what the run says", height=_LINES + 2))
         else:
             verdict, reason, untold = self._end
             text = Text("\n".join([reason, *untold]))
@@ -163,5 +160,6 @@ def room_of(stream: TextIO = sys.stdout) -> Iterator[Room]:
     from rich.console import Console  # noqa: PLC0415 (slow to load)
     from rich.live import Live  # noqa: PLC0415 (likewise)
 
-    with Live(console=Console(file=stream), refresh_per_second=4, transient=False) as live:
-        yield RichRoom(live)
+    room = RichRoom()
+    with Live(console=Console(file=stream), get_renderable=room.picture, refresh_per_second=4):
+        yield room

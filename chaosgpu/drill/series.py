@@ -5,7 +5,6 @@ import datetime as dt
 import os
 from pathlib import Path
 
-from chaosgpu.drill.approval import folder_of, statement
 from chaosgpu.drill.checks import Ready
 from chaosgpu.drill.judging import judged, worst
 from chaosgpu.drill.means import Ended, Means
@@ -47,7 +46,6 @@ class Course:
         """Play it. From `started` on every way out but a kill ends with `finished` or `aborted`."""
         with self._folder.living():
             self._keep("begins")
-            self._keep_plan()
             self._start()
             try:
                 return self._ended_in_any_case()
@@ -61,15 +59,6 @@ class Course:
             self._end(f"it broke off: {str(error) or type(error).__name__}")
             raise
         return self._end(why)
-
-    def _keep_plan(self) -> None:
-        """Keep what was approved and by whom beside the runs: the plan's own file may be another one tomorrow."""
-        approvals = self._folder.path / "plan" / "approvals"
-        approvals.mkdir(parents=True)
-        (approvals.parent / "plan.yaml").write_bytes(self._written.raw)
-        (approvals.parent / "statement.json").write_bytes(statement(self._written))
-        for one in self._ready.approvals:
-            (approvals / f"{one.by}.sig").write_bytes((folder_of(self._written.path) / f"{one.by}.sig").read_bytes())
 
     def _start(self) -> None:
         plan, means = self._written.plan, self._means

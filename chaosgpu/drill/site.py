@@ -46,6 +46,8 @@ class Site(_Strict):
     # A passed drill of the level below counts for so long.
     level_counts_days: int = Field(default=365, ge=1, strict=True)
     folder: Path = Field(default=Path(), exclude=True)
+    # The file that says all this; None where the defaults count.
+    file: Path | None = Field(default=None, exclude=True)
 
     @property
     def evidence_log(self) -> Path:
@@ -71,9 +73,9 @@ def read_site(given: Path | None, environment: Mapping[str, str] = os.environ) -
         raise BadArgument(f"The site's settings {path} could not be read: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise BadArgument(f"The site's settings {path} are no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(document, dict) or "folder" in document:
+    if not isinstance(document, dict) or {"folder", "file"} & document.keys():
         raise BadArgument(f"The site's settings {path} must be an object with keys such as evidence, allowed_signers.")
     try:
-        return Site.model_validate({**document, "folder": path.absolute().parent})
+        return Site.model_validate({**document, "folder": path.absolute().parent, "file": path.absolute()})
     except ValidationError as error:
         raise BadArgument(f"The site's settings {path} cannot be used: {sentence_of(error, Site)}") from error

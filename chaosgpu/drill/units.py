@@ -12,15 +12,16 @@ from pathlib import Path
 from chaosgpu.drill.planfile import Written
 from chaosgpu.errors import BadArgument
 
-__all__ = ["MISSED", "units_of", "write_units"]
+__all__ = ["ENVIRONMENT", "MISSED", "units_of", "write_units"]
 
+ENVIRONMENT = "/etc/chaosgpu/drills.env"
 MISSED = "chaosgpu-drills-missed"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # systemd ends a service that hangs after its own time; the drill's end and undo come before that.
 _GRACE_S = 300
 
 
-def units_of(written: Written, command: Sequence[str], site: Path | None, user: str | None) -> dict[str, str]:
+def units_of(written: Written, command: Sequence[str], settings: Path, user: str | None) -> dict[str, str]:
     """Return each unit's name and text; BadArgument for a plan without a schedule."""
     plan = written.plan
     if plan.schedule is None:
@@ -28,10 +29,11 @@ def units_of(written: Written, command: Sequence[str], site: Path | None, user: 
     days = plan.schedule.days or plan.window.days
     on = "" if len(days) == len(_DAYS) else ",".join(day.capitalize() for day in days) + " "
     words = [*command, "drill"]
-    given = [] if site is None else ["--site", str(site)]
+    given = ["--settings", str(settings)]
     name = f"chaosgpu-drill-{plan.drill}"
     longest = dt.timedelta(seconds=plan.longest_s)
-    who = "" if user is None else f"User={user}\n"
+    # The address of a webhook and the like, which are secrets and no part of a plan.
+    who = f"EnvironmentFile=-{ENVIRONMENT}\n" + ("" if user is None else f"User={user}\n")
     return {
         f"{name}.service": _HEAD.format(about=f"Drill {plan.drill}: {_one_line(plan.title)}")
         + f"After=network-online.target time-sync.target\nWants=network-online.target\n\n[Service]\nType=oneshot\n{who}"

@@ -54,7 +54,7 @@ def _call(host: Host, *words: str) -> str:
         "PYTHONDONTWRITEBYTECODE=1",
         COMMAND,
         "drill",
-        "--site",
+        "--settings",
         f"{FOLDER}/site.yaml",
         *words,
     ]

@@ -146,6 +146,26 @@ def test_from_the_plan_to_the_record(site: Site, hook: tuple[str, list[dict[str,
     code, out, _ = site.call("status")
     assert (code, "leak" in out, "passed" in out, "MISSING" in out) == (0, True, True, False)
     assert site.world.record.read().missing == ()
+    _export_and_verify(site, run)
+
+
+def _export_and_verify(site: Site, run: str) -> None:
+    """Let the bundle of the run hold the plan and its approval, and verify with the auditor's own allowed signers."""
+    [directory] = site.folder.glob(f"drills/*/runs/{run}")
+    known = site.folder / "auditor"
+    key = site.world.people.public("carol@lab")
+    known.write_text(
+        site.world.people.allowed_signers.read_text() + f'drills namespaces="chaosgpu-evidence-v1" {key}\n'
+    )
+    bundle, log = site.folder / "bundle", ["--site", str(site.folder / "evidence")]
+    sign = ["--key", str(site.world.people.folder / "carol@lab"), "--identity", "drills"]
+    exported = main(["evidence", "export", str(directory), "--out", str(bundle), *sign, *log])
+    said = site.capture.readouterr()
+    assert exported == 0, said.out + said.err
+    assert (bundle / "plan/plan.yaml").read_bytes() == (site.folder / "plan.yaml").read_bytes()
+    verified = main(["evidence", "verify", str(bundle), "--allowed-signers", str(known)])
+    said = site.capture.readouterr()
+    assert verified == 0, said.out + said.err
 
 
 def test_bad_input_is_one_sentence_a_code_and_an_entry(site: Site) -> None:
@@ -169,6 +189,12 @@ def test_bad_input_is_one_sentence_a_code_and_an_entry(site: Site) -> None:
     assert "started" not in site.types
     assert not (site.folder / "agent/broken").exists()
     path.write_text(good)
+    code, _, err = site.call("approve", path, "--key", site.world.people.folder / "alice@lab", "--as", "alice@lab")
+    assert (code, err) == (
+        4,
+        "Refused: alice@lab is the operator of leak: somebody else must approve it. Nothing was signed.\n",
+    )
+    assert site.log[-1]["verb"] == "approve"
     assert site.call("run", path, LOGNAME="bob", USER="bob", SUDO_USER="bob")[0] == 4
     assert site.call("run", path)[0] == 0
 
@@ -255,3 +281,24 @@ def test_what_would_be_signed_can_be_read_and_a_preview_touches_nothing(site: Si
     assert "touch /run/chaosgpu/HALT" in out
     assert not (site.folder / "evidence").exists()
     assert not (site.folder / "drills").exists()
+
+
+def test_a_schedule_is_written_put_on_record_and_ended(site: Site) -> None:
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=30)
+    path = site.plan([python("break it", "break_it")], schedule={"at": f"{at:%H:%M}"})
+    units = site.folder / "units"
+    assert site.call("schedule", path, "--systemd", units)[0] == 2  # there is no such folder
+    units.mkdir()
+    code, out, err = site.call("schedule", path, "--systemd", units, "--user", "drills")
+    assert code == 0, err
+    assert "systemctl enable --now chaosgpu-drill-leak.timer chaosgpu-drills-missed.timer" in out
+    assert f"due       {at:%a %Y-%m-%d %H:%M} UTC" in out
+    assert len([*units.iterdir()]) == 4
+    assert site.call("schedule", "--check")[:2] == (0, "every drill that was due is on record\n")
+    code, out, err = site.call("schedule", path, "--awx", "drills/plan.yaml")
+    assert (code, yaml.safe_load(out)["controller_schedules"][0]["name"]) == (0, "Drill leak"), err
+    assert site.call("schedule", path, "--off")[0] == 0
+    assert [one.get("schedule") is not None for one in site.log if one["type"] == "planned"] == [True, True]
+    assert site.log[-1]["schedule"] == "off"
+    code, _, err = site.call("schedule", path, "--systemd", units, CHAOSGPU_SITE="")
+    assert (code, "A timer would write to another log than you do" in err) == (2, True)

@@ -16,6 +16,7 @@ from chaosgpu.drill.site import ChangeCheck
 from chaosgpu.drill.state import every_drill, named_drill
 from chaosgpu.drill.syslog import words
 from chaosgpu.errors import BadArgument, ChaosGpuError, Refused
+from chaosgpu.evidence.kept import approved_for
 from chaosgpu.lease.verdict import Verdict
 from support.drills import World, experiment
 
@@ -274,13 +275,13 @@ def test_a_fault_that_may_last_longer_than_planned_proves_nothing(world: World) 
     assert ended.reason == "it put in gpu.memory.leak for up to 121 s, and the plan allows 120"
 
 
-def test_what_was_approved_is_kept_beside_its_runs(world: World) -> None:
+def test_what_was_approved_is_kept_beside_the_log_by_its_digest(world: World) -> None:
     written = world.plan("bob@lab")
-    ended = run_drill(written, world.means())
-    kept = world.site.path(world.site.drills) / ended.folder / "plan"
-    assert (kept / "plan.yaml").read_bytes() == written.raw
-    assert (kept / "statement.json").read_bytes() == statement(written)
-    assert [path.name for path in (kept / "approvals").iterdir()] == ["bob@lab.sig"]
+    run_drill(written, world.means())
+    found = approved_for(world.record.directory, world.record.read(), "run-1", None)
+    assert found is not None
+    assert (found.plan, found.statement) == (written.raw, statement(written))
+    assert found.signatures == ((folder_of(written.path) / "bob@lab.sig").read_bytes(),)
 
 
 def test_the_change_is_in_the_system_log(world: World) -> None:

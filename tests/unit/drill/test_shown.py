@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 from rich.console import Console
-from rich.live import Live
 
 from chaosgpu.drill.awx import awx_schedules
 from chaosgpu.drill.checks import check_plan
@@ -22,7 +21,7 @@ from chaosgpu.drill.notify import post
 from chaosgpu.drill.occurrences import occurrences
 from chaosgpu.drill.planfile import parse, read
 from chaosgpu.drill.preview import look, refuse_busy_hosts, slurm_jobs, undo_lines
-from chaosgpu.drill.room import RichRoom
+from chaosgpu.drill.room import PlainRoom, RichRoom, room_of
 from chaosgpu.drill.site import read_site
 from chaosgpu.drill.state import Part
 from chaosgpu.drill.units import units_of, write_units
@@ -89,29 +88,37 @@ def test_the_undo_is_said_before_anything_is_done(world: World) -> None:
 
 
 def test_a_room_sees_what_is_in_force_until_it_is_undone_and_the_verdict() -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=120, height=50)
-    with Live(console=console, auto_refresh=False) as live:
-        room = RichRoom(live)
-        part = Part("leak.json", "A leak", 600)
-        room.begins({"drill": "A leak on one host", "to stop": "chaosgpu drill stop"}, [part])
-        part.state, part.attempt = "runs", "x.1"
-        room.line("[09:30:01 INFO] FAULT gpu.memory.leak is active on gpu1: grew_mib 512 (lease-1)")
+    console, room = Console(width=120), RichRoom()
+    part = Part("leak.json", "A leak", 600)
+    room.begins({"drill": "A leak on one host", "to stop": "chaosgpu drill stop"}, [part])
+    part.state, part.attempt = "runs", "x.1"
+    room.line("[09:30:01 INFO] FAULT gpu.memory.leak is active on gpu1: grew_mib 512 (lease-1)")
 
-        def shown() -> str:
-            with console.capture() as picture:
-                console.print(room.picture())
-            return re.sub(r"\x1b\[[0-9;]*m", "", picture.get())
+    def shown() -> str:
+        with console.capture() as picture:
+            console.print(room.picture())
+        return picture.get()
 
-        assert "IN FORCE" in shown()
-        assert "gpu.memory.leak is active on gpu1" in shown()
-        room.line("[09:31:01 INFO] UNDONE gpu.memory.leak on gpu1: free_mib 9 (lease-1)")
-        assert "IN FORCE" not in shown()
-        assert "0:00 of 10 min" in shown()
-        part.state, part.verdict = "ended", "passed"
-        room.ends(Verdict.PASSED, "the steady state held", ())
-        assert "PASSED" in shown()
-        assert "the steady state held" in shown()
+    assert "IN FORCE" in shown()
+    assert "gpu.memory.leak is active on gpu1" in shown()
+    room.line("[09:31:01 INFO] UNDONE gpu.memory.leak on gpu1: free_mib 9 (lease-1)")
+    assert "IN FORCE" not in shown()
+    assert "0:00 of 10 min" in shown()
+    part.state, part.verdict = "ended", "passed"
+    room.ends(Verdict.PASSED, "the steady state held", ())
+    assert "PASSED" in shown()
+    assert "the steady state held" in shown()
+
+
+def test_a_terminal_gets_a_picture_and_all_else_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with room_of(stream) as room:
+        assert isinstance(room, PlainRoom)
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    with room_of(stream) as room:
+        assert isinstance(room, RichRoom)
+        room.begins({"drill": "A leak on one host"}, [])
+    assert "A leak on one host" in stream.getvalue()
 
 
 def _unit(text: str, key: str) -> str:
@@ -119,7 +126,7 @@ def _unit(text: str, key: str) -> str:
 
 
 def test_units_start_the_drill_at_the_times_of_the_schedule_as_systemd_reads_them(world: World, tmp_path: Path) -> None:
-    units = units_of(world.plan(title="100 % of it"), ["/opt/chaos gpu/chaosgpu"], None, "drills")
+    units = units_of(world.plan(title="100 % of it"), ["/opt/chaos gpu/chaosgpu"], tmp_path / "site.yaml", "drills")
     assert [*units] == [
         "chaosgpu-drill-leak.service", "chaosgpu-drill-leak.timer",
         "chaosgpu-drills-missed.service", "chaosgpu-drills-missed.timer",
@@ -143,14 +150,16 @@ def test_units_start_the_drill_at_the_times_of_the_schedule_as_systemd_reads_the
     )  # fmt: skip
     assert "chaosgpu" not in checked.stderr, checked.stderr
     service = units["chaosgpu-drill-leak.service"]
-    assert _unit(service, "ExecStart").startswith('"/opt/chaos gpu/chaosgpu" "drill" "run" "')
+    assert _unit(service, "ExecStart").startswith(
+        f'"/opt/chaos gpu/chaosgpu" "drill" "--settings" "{tmp_path}/site.yaml" "run" "'
+    )
     assert (_unit(service, "User"), _unit(service, "TimeoutStartSec")) == ("drills", "1200")
     assert "100 %% of it" in service
 
 
 def test_a_plan_without_a_schedule_has_no_units_and_no_data(world: World) -> None:
     written = world.plan(schedule=None)
-    for make in (lambda: units_of(written, ["x"], None, None), lambda: awx_schedules(written, "Default", "p")):
+    for make in (lambda: units_of(written, ["x"], Path("/s"), None), lambda: awx_schedules(written, "Default", "p")):
         with pytest.raises(BadArgument, match="has no schedule"):
             make()
 

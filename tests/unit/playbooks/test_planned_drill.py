@@ -56,7 +56,7 @@ def test_the_plan_and_its_digest_reach_the_command_as_words_and_its_success_is_t
 
 
 @pytest.mark.parametrize(
-    "answers", [{"chaosgpu_plan": "--site=x"}, {"chaosgpu_plan": "plan.yaml", "chaosgpu_plan_sha256": "zz"}]
+    "answers", [{"chaosgpu_plan": "--settings=x"}, {"chaosgpu_plan": "plan.yaml", "chaosgpu_plan_sha256": "zz"}]
 )
 def test_a_wrong_answer_of_the_survey_starts_nothing(tmp_path: Path, answers: dict[str, str]) -> None:
     played = _play(tmp_path, "/nonexistent/chaosgpu", **answers)
