@@ -26,8 +26,10 @@ def look(run: Run, hosts: Iterable[str], timeout_s: float) -> Look:
     """Ask hosts how the leases of the run stand; a host that gives no answer twice has none in force."""
     missing: list[Lease] = []
     halted = None
+    # A lease that comes into force while a host answers is armed in that answer, or not in it at all.
+    meant = {lease.lease for lease in _expected(run)}
     for host, answer in _asked_twice(run, hosts, timeout_s).items():
-        there = [lease for lease in _expected(run) if lease.host == host]
+        there = [lease for lease in _expected(run) if lease.host == host and lease.lease in meant]
         try:
             if isinstance(answer, ChaosGpuError):
                 raise answer

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,11 @@ def _tidy(host: Host) -> None:
     host.run([AGENT, "remove-units"], check=True)
 
 
+def _has_units(host: Host) -> bool:
+    """Install them; systemd of a test host on a busy machine may not answer in time, which the agent refuses."""
+    return host.run([AGENT, "install-units"]).returncode == 0
+
+
 @pytest.fixture
 def pair(fleet: Bench, host: Host, other: Host, debs: Path, tmp_path: Path) -> Iterator[Fleet]:
     """Give both hosts with the old driver and a service that is up."""
@@ -144,7 +150,7 @@ def pair(fleet: Bench, host: Host, other: Host, debs: Path, tmp_path: Path) -> I
         packages.set_up(one, debs)
         put(one, UNIT)
         one.run(["systemctl", "enable", "--quiet", UNIT], check=True)
-        one.run([AGENT, "install-units"], check=True)
+        wait_until(partial(_has_units, one), 120.0)
     yield Fleet(fleet, tmp_path, [host, other])
     for one in (host, other):
         _tidy(one)

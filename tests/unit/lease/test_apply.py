@@ -28,7 +28,7 @@ from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger, read_lines
 from chaosgpu.lease.probes import leases_are_clean, open_leases
 from chaosgpu.lease.run import Run, activate, current_run, deactivate
-from chaosgpu.lease.verify import still_in_force
+from chaosgpu.lease.verify import look, still_in_force
 
 type Apply = Callable[[JsonObject], JsonObject]
 
@@ -44,6 +44,7 @@ class Host:
         self.stuck = False
         self.verified: bool | None = True
         self.types_at_apply: list[str] = []
+        self.while_listing: Callable[[], object] = lambda: None
         self.asked: list[str] = []
 
     def command_of(self, host: str) -> tuple[str, ...] | None:
@@ -60,6 +61,7 @@ class Host:
         if verb == "undo":
             return {"leases": [self._undo(name) for name in self._named(request)]}
         if verb == "list":
+            self.while_listing()
             return {"leases": [{**lease, "verified": self.verified} for lease in self.leases.values()]}
         return {"history": []}
 
@@ -263,6 +265,16 @@ def test_a_lease_that_cannot_be_seen_again_is_not_in_force_and_unknown_is_not_se
     host.verified = verified
     assert [lease.fault for lease in still_in_force(host.run, 5)] == ["gpu.memory.fill"]
     assert still_in_force(host.run, 5) == []  # said once
+
+
+def test_a_lease_that_comes_into_force_while_a_host_answers_is_not_judged_by_that_answer(host: Host) -> None:
+    name = str(_fill()["lease"])
+    host.leases[name]["state"] = "armed"
+    host.run.book.change(name, state="reserved")
+    host.while_listing = lambda: host.run.book.change(name, state="active")
+    assert look(host.run, ["localhost"], 5).missing == ()
+    [missing] = look(host.run, ["localhost"], 5).missing  # it was in force before this answer was asked for
+    assert missing.ended_early == "it is armed"
 
 
 def test_a_host_that_does_not_answer_verifies_nothing(host: Host) -> None:
