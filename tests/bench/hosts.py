@@ -16,6 +16,7 @@ from bench import network, rack
 from bench.base import base
 from bench.host import SSH_S, Host, end_of
 from bench.leftovers import clean, forget, only_one, sweep
+from bench.machine import refuse_so_many
 from bench.plan import BENCHES, ROOT, BenchFailed, BenchPlan, me
 from bench.triton import binds
 
@@ -66,6 +67,7 @@ class Bench:
         `extra` are layers with more packages, between the Debian that all have and what is the hosts' own; `shown` are
         folders of this machine that the hosts see at the same place and may only read.
         """
+        refuse_so_many(count)
         lower = base(say)
         bound = (*binds(say), *shown)
         with only_one(self.directory.parent) as lock:

@@ -13,7 +13,7 @@ from bench.groups import folders
 from bench.plan import BENCHES, BenchFailed
 from bench.sources import debian_mirror
 
-__all__ = ["why_not"]
+__all__ = ["refuse_so_many", "why_not"]
 
 # Each program with the Debian package that has it.
 _PROGRAMS = {
@@ -46,6 +46,21 @@ def why_not() -> str | None:
     except BenchFailed as error:
         return str(error)
     return None
+
+
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+_WATCHES_A_HOST = 10  # systemd, its bus and its login manager, as counted
+_WATCHES_OF_OTHERS = 20
+
+
+def refuse_so_many(count: int) -> None:
+    """Raise BenchFailed where the kernel would let some of so many hosts not boot."""
+    needed, there = _WATCHES_A_HOST * count + _WATCHES_OF_OTHERS, int(_WATCHES.read_text())
+    if there < needed:
+        raise BenchFailed(
+            f"{count} hosts watch files some {needed} times, and the kernel lets root do that {there} times: "
+            f"sysctl -w fs.inotify.max_user_instances={2 * needed}, and set it back afterwards."
+        )
 
 
 def _try_overlay() -> None:

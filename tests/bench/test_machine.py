@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.plan import ROOT
+from bench.machine import refuse_so_many
+from bench.plan import ROOT, BenchFailed
 
 
 def _collect(tmp_path: Path, *, ci: str) -> "subprocess.CompletedProcess[str]":
@@ -30,3 +31,14 @@ def test_in_ci_that_is_an_error(tmp_path: Path) -> None:
     done = _collect(tmp_path, ci="true")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "in CI they may not be left out. Test hosts need" in done.stderr + done.stdout
+
+
+def test_more_hosts_than_the_kernel_lets_watch_files_are_refused_before_any_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    monkeypatch.setattr("bench.machine._WATCHES", limit)
+    refuse_so_many(8)
+    with pytest.raises(BenchFailed, match=r"32 hosts .* 128 times: sysctl -w fs.inotify.max_user_instances=680"):
+        refuse_so_many(32)
