@@ -92,6 +92,11 @@ figures-drills:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/drills.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
+.PHONY: figures-evidence
+figures-evidence:
+	@scripts/install.sh lab,dev
+	$(bin)/python benchmarks/evidence.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
+
 figures-vectordb:
 	@scripts/install.sh lab,dev
 	$(bin)/python benchmarks/vectordb.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held

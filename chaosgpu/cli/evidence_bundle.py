@@ -65,7 +65,7 @@ def export(args: argparse.Namespace) -> int:
         raise BadArgument("--key and --identity belong together: a key signs, the identity says whose it is.")
     directory, site = args.run_directory.resolve(), args.site or home()
     lines, torn = read_raw(site)
-    approved = approved_for(site, read_log(lines, torn), directory.name, args.plan)
+    approved = approved_for(site, read_log(lines, torn), directory, args.plan)
     secrets = _secrets(args) | declared_secrets(directory, os.environ)
     # Nobody can be asked to sign half a line: a torn one is not in the log yet.
     log = b"".join(line + b"\n" for line in lines)

@@ -50,6 +50,7 @@ def build(
     export: JsonObject = {
         "version": 1,
         "tool": __version__,
+        "run": run_directory.name,
         "namespace": NAMESPACE,
         "identity": identity,
         "redacted": redacted,

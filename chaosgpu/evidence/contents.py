@@ -31,14 +31,21 @@ class Contents:
 
     @property
     def run(self) -> str:
-        """Return the run's name, as the ledger has it."""
-        return self.story.run
+        """Return the run's name, as the ledger has it; one that was killed at once has it from its folder alone."""
+        return self.story.run or str(self.export.get("run") or "")
 
     @property
     def attempt(self) -> Attempt | None:
         """Return the attempt in the site's log that ended with this run."""
         ended = (one for one in self.log.attempts.values() if one.end is not None and one.end["run"] == self.run)
         return next(ended, None)
+
+    @property
+    def approvals(self) -> list[JsonObject]:
+        """Return the log's entries about approvals of the plan under which the run was played."""
+        attempt = self.attempt
+        plan = ("approved", attempt.drill, attempt.plan_sha256) if attempt is not None else None
+        return [one for one in self.log.entries if (one["type"], one["drill"], one.get("plan_sha256")) == plan]
 
     @property
     def head(self) -> Checkpoint:

@@ -43,31 +43,43 @@ def fetch(site: Path, name: str) -> bytes | None:
     return content if digest(content) == name else None
 
 
-def approved_for(site: Path, log: Log, run: str, plan: Path | None) -> Approved | None:
-    """Find the plan of a run and its approvals: beside the plan's file where one is named, else what the site keeps."""
-    attempt = next((one for one in log.attempts.values() if one.end is not None and one.end["run"] == run), None)
+def approved_for(site: Path, log: Log, run_directory: Path, plan: Path | None) -> Approved | None:
+    """Find the plan of a run and its approvals: beside the plan's file where one is named, else where they were kept.
+
+    That is the site's folder, by the digests in the log, or the folder of the drill, which has the run in its `runs/`.
+    """
     if plan is not None:
-        return _beside(plan)
+        return _read(plan, plan.with_name(f"{plan.name}.approvals"), plan.with_name(f"{plan.name}.approvals"))
+    ended = (one for one in log.attempts.values() if one.end is not None and one.end["run"] == run_directory.name)
+    attempt = next(ended, None)
     if attempt is None:
         return None
     content = fetch(site, attempt.plan_sha256)
-    if content is None:
+    if content is not None:
+        return _kept(site, log, content, attempt.plan_sha256)
+    folder = run_directory.parent.parent / "plan"
+    if not (folder / "plan.yaml").is_file():
         return None
-    entries = [one for one in log.entries if one["type"] == "approved" and one["plan_sha256"] == attempt.plan_sha256]
+    found = _read(folder / "plan.yaml", folder, folder / "approvals")
+    return found if digest(found.plan) == attempt.plan_sha256 else None
+
+
+def _kept(site: Path, log: Log, plan: bytes, plan_sha256: str) -> Approved:
+    """Take what the site keeps by its digest."""
+    entries = [one for one in log.entries if one["type"] == "approved" and one["plan_sha256"] == plan_sha256]
     statements = (fetch(site, str(one["statement_sha256"])) for one in entries if "statement_sha256" in one)
     signatures = (fetch(site, str(one["signature_sha256"])) for one in entries)
-    return Approved(content, next(statements, None), tuple(one for one in signatures if one is not None))
+    return Approved(plan, next(statements, None), tuple(one for one in signatures if one is not None))
 
 
-def _beside(plan: Path) -> Approved:
-    """Read a plan and the folder of its approvals, as `chaosgpu drill approve` writes it."""
-    folder = plan.with_name(f"{plan.name}.approvals")
+def _read(plan: Path, folder: Path, approvals: Path) -> Approved:
+    """Read a plan, the statement in a folder, and the signatures in another."""
     statement = folder / "statement.json"
     try:
         return Approved(
             plan.read_bytes(),
             statement.read_bytes() if statement.is_file() else None,
-            tuple(path.read_bytes() for path in sorted(folder.glob("*.sig"))),
+            tuple(path.read_bytes() for path in sorted(approvals.glob("*.sig"))),
         )
     except OSError as error:
         raise BadArgument(f"The plan {plan} and its approvals could not be read: {error.strerror}.") from error

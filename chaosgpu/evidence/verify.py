@@ -11,8 +11,8 @@ The site's log.
     what is ended was started, and both only once: `log_rules.read_log`.
  4. `checkpoint` names the log's last line; the log goes on from the checkpoint that the verifier holds.
 The run.
- 5. The ledger's lines are in their one form, chained, of one run, nothing follows `run.finished`; a line that is shown
-    without a secret has the digest of the line as it was.
+ 5. The ledger's lines are in their one form, chained, of the bundle's run, nothing follows `run.finished`; a line
+    that is shown without a secret has the digest of the line as it was.
  6. The log has one attempt that ended with this run, under the ledger's own length, digest and verdict. A run that was
     noted as lost may have been written to its end later; one that was noted as finished not.
  7. Journal, ledger, log and `summary.json` have one verdict.
@@ -147,9 +147,11 @@ def _checkpoints(contents: Contents, trust: Trust) -> list[str]:
 def _attempt(contents: Contents) -> list[str]:
     """Rule 6."""
     attempt, ledger = contents.attempt, contents.ledger
+    folder = contents.export.get("run")
+    problems = [] if folder == contents.run else [f"The ledger is of run {contents.run}, its folder was {folder}."]
     if attempt is None or attempt.end is None:
-        return []
-    end, problems = attempt.end, []
+        return problems
+    end = attempt.end
     lines = end["ledger_lines"] if isinstance(end["ledger_lines"], int) else 0
     # A lost run may have been without a single line; what came later is then not known to the log at all.
     known = ledger.digests[lines - 1] if 0 < lines <= len(ledger.digests) else ""
@@ -197,14 +199,9 @@ def _plan(contents: Contents, trust: Trust) -> list[str]:
     if hashlib.sha256(plan).hexdigest() != attempt.plan_sha256:
         return [f"The plan is not the one under which attempt {attempt.attempt} was started."]
     problems = []
-    for entry in contents.log.entries:
-        if (
-            entry["type"] == "approved"
-            and entry["plan_sha256"] == attempt.plan_sha256
-            and entry["drill"] == attempt.drill
-        ):
-            why_not = _approval(contents, str(entry["by"]), str(entry["signature_sha256"]), attempt.plan_sha256, trust)
-            problems += [f"The approval by {entry['by']} does not hold: {why_not}."] if why_not else []
+    for entry in contents.approvals:
+        why_not = _approval(contents, str(entry["by"]), str(entry["signature_sha256"]), attempt.plan_sha256, trust)
+        problems += [f"The approval by {entry['by']} does not hold: {why_not}."] if why_not else []
     return problems
 
 

@@ -208,7 +208,7 @@ def wrong_namespace(handed: Handed) -> Handed:
 
 def approval_dropped(handed: Handed) -> Handed:
     world = handed.world
-    approved = approved_for(world.site, read_log(*read_raw(world.site)), handed.runs["new"], None)
+    approved = approved_for(world.site, read_log(*read_raw(world.site)), world.runs[handed.runs["new"]], None)
     assert approved is not None
     without = replace(approved, signatures=())
     files: Files = dict(world.export(handed.runs["new"], SIGNER, without))
@@ -229,8 +229,8 @@ def reused_approval(handed: Handed) -> Handed:
     """Put the approval of another drill beside a plan."""
     world = handed.world
     log = read_log(*read_raw(world.site))
-    other = approved_for(world.site, log, handed.runs["old"], None)
-    mine = approved_for(world.site, log, handed.runs["new"], None)
+    other = approved_for(world.site, log, world.runs[handed.runs["old"]], None)
+    mine = approved_for(world.site, log, world.runs[handed.runs["new"]], None)
     assert other is not None
     assert mine is not None
     files: Files = dict(world.export(handed.runs["new"], SIGNER, replace(other, plan=mine.plan)))
@@ -239,7 +239,7 @@ def reused_approval(handed: Handed) -> Handed:
 
 def other_plan(handed: Handed) -> Handed:
     world = handed.world
-    mine = approved_for(world.site, read_log(*read_raw(world.site)), handed.runs["new"], None)
+    mine = approved_for(world.site, read_log(*read_raw(world.site)), world.runs[handed.runs["new"]], None)
     assert mine is not None
     files: Files = dict(world.export(handed.runs["new"], SIGNER, replace(mine, plan=mine.plan + b"blast_radius: 99\n")))
     return replace(handed, bundles={**handed.bundles, "new": files})

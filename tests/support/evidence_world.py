@@ -104,18 +104,21 @@ class World:
 
     def run(self, title: str, verdict: str = "passed", hosts: tuple[str, ...] = ("gpu1", "gpu2")) -> str:
         """Write the directory of a run as the guard does."""
+        name = self.new_run(title)
+        write_run(Pen(self.runs[name], self.clock), title, verdict, hosts)
+        return name
+
+    def new_run(self, title: str) -> str:
+        """Make the directory of a run."""
         name = f"{self.clock():%Y%m%dT%H%M%SZ}-{sha256(title.encode()).hexdigest()[:6]}"
-        folder = self.folder / "runs" / name
-        for part in (*hosts, "."):
-            (folder / "hosts" / part).mkdir(parents=True, exist_ok=True)
-        self.runs[name] = folder
-        write_run(folder, title, verdict, hosts, self.clock)
+        self.runs[name] = self.folder / "runs" / name
+        (self.runs[name] / "series").mkdir(parents=True)
         return name
 
     def export(self, run: str, key: str | None = SIGNER, approved: Approved | None = None) -> dict[str, bytes]:
         """Make the bundle of a run, signed with somebody's key."""
         lines, torn = read_raw(self.site)
-        found = approved or approved_for(self.site, read_log(lines, torn), run, None)
+        found = approved or approved_for(self.site, read_log(lines, torn), self.runs[run], None)
         log = b"".join(line + b"\n" for line in lines)
         files = build(self.runs[run], log, (), SIGNER if key else None, found)
         return files if key is None else signed(files, sign(files[SUMS], self.keys[key], NAMESPACE))
@@ -125,62 +128,76 @@ class World:
         return head_of(read_log(*read_raw(self.site))).write()
 
 
-def write_run(folder: Path, title: str, verdict: str, hosts: tuple[str, ...], clock: Clock) -> None:
-    """Play a run of one fault on each host, through the real ledger."""
-    name = folder.name
-    ledger = Ledger(folder / "ledger.jsonl", name, clock)
+class Pen:
+    """Writes what the guard writes: lines of the ledger, and files."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder, self.clock = folder, clock
+        self._ledger = Ledger(folder / "ledger.jsonl", folder.name, clock)
+
+    def line(self, entry_type: str, **entry: JsonValue) -> None:
+        """Write a line of the ledger."""
+        self._ledger.append(entry_type, **entry)
+
+    def file(self, name: str, document: JsonValue) -> None:
+        """Write a file."""
+        write_json(self.folder / name, document)
+
+
+def write_run(pen: Pen, title: str, verdict: str, hosts: tuple[str, ...]) -> None:
+    """Play a run of one fault on each host, in the order in which the guard writes."""
     experiment: JsonObject = {"title": title, "description": "of a test", "method": [], "rollbacks": []}
     digest = sha256(json.dumps(experiment, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    ledger.append(
-        "run.planned", title=title, experiment_sha256=digest, dry=None, hits=[], hosts={"gpu_nodes": [*hosts]}
-    )
-    write_json(folder / "experiment.json", experiment)
+    pen.line("run.planned", title=title, experiment_sha256=digest, dry=None, hits=[], hosts={"gpu_nodes": [*hosts]})
+    pen.file("experiment.json", experiment)
     for host in hosts:
-        write_json(folder / "hosts" / host / "before.json", _facts(host, "570.172.08"))
-    ledger.append("run.started")
-    _probe(ledger, "the canary is right", "hypothesis", output=True)
-    ledger.append("hypothesis", when="before", met=True)
+        pen.file(f"hosts/{host}/before.json", _facts(host))
+    pen.line("run.started")
+    _probe(pen, "the canary is right", "hypothesis", output=True)
+    pen.line("hypothesis", when="before", met=True)
     for host in hosts:
-        lease: JsonObject = {"lease": f"lease-{host}", "host": host, "fault": "gpu.memory.leak"}
-        ledger.append("lease.reserved", **lease, params={"gpu": "GPU-1", "rate_mib_s": 400}, max_duration_s=120.0)
-        clock.wait(1)
-        ledger.append("lease.active", **lease, observed={"used_mib": 4096}, expires_in_s=60.0, fidelity="exact")
-    _series(folder, broken=verdict != "passed")
-    clock.wait(30)
-    ledger.append("hypothesis", when="after", met=verdict == "passed")
+        lease = _lease(host)
+        pen.line("lease.reserved", **lease, params={"gpu": "GPU-1", "rate_mib_s": 400}, max_duration_s=120.0)
+        pen.clock.wait(1)
+        pen.line("lease.active", **lease, observed={"used_mib": 4096}, expires_in_s=60.0, fidelity="exact")
+    _series(pen.folder, broken=verdict != "passed")
+    pen.clock.wait(30)
+    pen.line("hypothesis", when="after", met=verdict == "passed")
     for host in hosts:
-        lease = {"lease": f"lease-{host}", "host": host, "fault": "gpu.memory.leak"}
-        ledger.append("lease.reverting", **lease, by="rollback")
-        clock.wait(0.4)
+        pen.line("lease.reverting", **_lease(host), by="rollback")
+        pen.clock.wait(0.4)
         stuck = verdict == "unsafe" and host == hosts[0]
-        said: JsonObject = (
-            {"reason": "the holder did not end"} if stuck else {"restored": {"used_mib": 0}, "ended_by": "undo"}
-        )
-        ledger.append("lease.stuck" if stuck else "lease.clean", **lease, **said)
-        write_json(folder / "hosts" / host / "after.json", _facts(host, "570.172.08"))
-    _probe(ledger, "undo everything of this run", "rollbacks", output={"leases": len(hosts)}, kind="action")
+        clean: JsonObject = {"restored": {"used_mib": 0}, "ended_by": "undo"}
+        said: JsonObject = {"reason": "the holder did not end"} if stuck else clean
+        pen.line("lease.stuck" if stuck else "lease.clean", **_lease(host), **said)
+        pen.file(f"hosts/{host}/after.json", _facts(host))
+    _probe(pen, "undo everything of this run", "rollbacks", output={"leases": len(hosts)}, kind="action")
     reason = f"{verdict} on purpose"
-    ledger.append("run.finished", verdict=verdict, reason=reason)
-    journal = {"status": "completed", "chaosgpu": {"verdict": verdict, "reason": reason, "run": name}}
-    write_json(folder / "journal.json", journal)
+    pen.line("run.finished", verdict=verdict, reason=reason)
+    journal: JsonObject = {"verdict": verdict, "reason": reason, "run": pen.folder.name}
+    pen.file("journal.json", {"status": "completed", "chaosgpu": journal})
 
 
-def _facts(host: str, driver: str) -> JsonObject:
-    return {"facts": {"host": host, "driver": {"driver": driver}}, "list": {"leases": []}}
+def _facts(host: str) -> JsonObject:
+    return {"facts": {"host": host, "driver": {"driver": "570.172.08"}}, "list": {"leases": []}}
 
 
-def _probe(ledger: Ledger, name: str, phase: str, *, output: JsonValue, kind: str = "probe") -> None:
+def _lease(host: str) -> JsonObject:
+    return {"lease": f"lease-{host}", "host": host, "fault": "gpu.memory.leak"}
+
+
+def _probe(pen: Pen, name: str, phase: str, *, output: JsonValue, kind: str = "probe") -> None:
     said: JsonObject = {"name": name, "kind": kind, "phase": phase, "status": "succeeded", "duration_s": 0.2}
-    ledger.append("probe", **said, output=output, error=None)
+    pen.line("probe", **said, output=output, error=None)
 
 
 def _series(folder: Path, *, broken: bool) -> None:
     """Write what a watch of a model writes."""
-    (folder / "series").mkdir(exist_ok=True)
     lines = [
         {"after_s": second, "ready": True, "right": not (broken and second > 12), "latency_s": 0.1 + second / 50}
         for second in range(30)
     ]
+    (folder / "series").mkdir(exist_ok=True)
     (folder / "series" / "watch-chat-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

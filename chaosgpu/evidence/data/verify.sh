@@ -32,7 +32,7 @@ for b in "$@"; do before=$(grep -c ^PROBLEM "$tmp/said")
     "$b/SHA256SUMS" && cut -c67- "$b/SHA256SUMS" | sort -c -u 2> /dev/null || bad "SHA256SUMS is not in its one form"
   (cd "$b" && find . -type f | cut -c3- | grep -vx -e SHA256SUMS -e SHA256SUMS.sig | sort) > "$tmp/there"
   cut -c67- "$b/SHA256SUMS" | cmp -s - "$tmp/there" || bad "SHA256SUMS names other files: one was put in or taken out"
-  (cd "$b" && sha256sum --strict --quiet -c SHA256SUMS > /dev/null 2>&1) || bad "a file was changed"
+  (cd "$b" && sha256sum -c SHA256SUMS > /dev/null 2>&1) || bad "a file was changed"
   if [ ! -f "$b/SHA256SUMS.sig" ]; then bad "it is UNSIGNED"
   elif ! signed "$b/SHA256SUMS" "$b/SHA256SUMS.sig" "$who" chaosgpu-evidence-v1; then bad "$who did not sign it"; fi
   [ "$(grep -c ^PROBLEM "$tmp/said")" -eq "$before" ] || continue

@@ -15,10 +15,7 @@ def approvals(contents: Contents) -> str:
         return ""
     rows = [
         (safe(entry["by"]), moment(str(entry["at"])), tag("code", safe(str(entry["signature_sha256"])[:16]) + "…"))
-        for entry in contents.log.entries
-        if entry["type"] == "approved"
-        and entry["plan_sha256"] == attempt.plan_sha256
-        and entry["drill"] == attempt.drill
+        for entry in contents.approvals
     ]
     plan = tag("p", f"Drill <b>{safe(attempt.drill)}</b>, attempt {safe(attempt.attempt)}, under the plan ") + tag(
         "p", tag("code", safe(attempt.plan_sha256))

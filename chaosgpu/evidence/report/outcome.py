@@ -115,7 +115,9 @@ def steady_state(contents: Contents, span: Span, windows: Sequence[Window]) -> s
     experiment = read_json(contents.files, "run/experiment.json") or {}
     hypothesis = experiment.get("steady-state-hypothesis")
     title = hypothesis.get("title") if isinstance(hypothesis, dict) else None
-    said = tag("p", f"To hold: <b>{safe(title)}</b>") if title else ""
+    about = experiment.get("description")
+    said = tag("p", safe(about), class_="soft") if isinstance(about, str) and about else ""
+    said += tag("p", f"To hold: <b>{safe(title)}</b>") if title else ""
     rows = [(safe(_when(one)), keep(clock(one.at)), _met(one.met)) for one in _told(story.hypothesis)]
     shown = table(("When", "At (UTC)", "Held"), rows) if rows else tag("p", "It was never checked.")
     acts = [

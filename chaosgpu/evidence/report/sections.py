@@ -49,6 +49,8 @@ def key_facts(contents: Contents, windows: Sequence[Window]) -> str:
     attempt = contents.attempt
     if attempt is not None:
         facts.insert(0, ("Drill", attempt.drill, "small"))
+        approvers = ", ".join(str(entry["by"]) for entry in contents.approvals)
+        facts.insert(1, ("Approved by", approvers or "nobody", "small"))
     body = "".join(
         tag("div", tag("dt", safe(name)) + tag("dd", safe(value)), **({"class_": kind} if kind else {}))
         for name, value, kind in facts
