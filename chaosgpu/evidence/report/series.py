@@ -2,6 +2,7 @@
 """What a run has sampled, as lines over time: each number of a series, and each yes or no."""
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ _FOLDER = "run/series/"
 _TIMES = ("at", "after_s", "at_s", "t_s")
 _NOT_SHOWN = frozenset({*_TIMES, "second"})
 _MOST_OF_A_FILE = 8
+_US_PER_MS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def _lines(file: str, content: bytes, begins: float) -> list[Line]:
         at = _time(entry, begins)
         if at is None:
             continue
-        for key, value in entry.items():
+        for key, value in {**_latencies(entry), **entry}.items():
             said = _value(value)
             if said is not None and key not in _NOT_SHOWN:
                 points.setdefault((key, isinstance(value, bool)), []).append((at, said))
@@ -77,6 +79,23 @@ def _time(entry: JsonObject, begins: float) -> float | None:
             at = seconds_of(value)
             return at if at is None or key == "at" else begins + at
     return None
+
+
+def _latencies(entry: JsonObject) -> JsonObject:
+    """Return the percentiles of a second whose latencies are kept as a histogram of microseconds."""
+    coded = entry.get("hdr")
+    if not isinstance(coded, str):
+        return {}
+    from hdrh.codec import HdrCookieException, HdrLengthException  # noqa: PLC0415 (only runs with traffic need it)
+    from hdrh.histogram import HdrHistogram  # noqa: PLC0415 (likewise)
+
+    try:
+        found = HdrHistogram.decode(coded)
+    except (ValueError, IndexError, zlib.error, HdrCookieException, HdrLengthException):
+        return {}
+    if not found.get_total_count():
+        return {}
+    return {f"latency_p{one}_ms": found.get_value_at_percentile(one) / _US_PER_MS for one in (50, 99)}
 
 
 def _value(value: JsonValue) -> float | None:
