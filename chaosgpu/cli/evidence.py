@@ -35,6 +35,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     log.add_argument(
         "--against", type=Path, metavar="FILE", help="a checkpoint from earlier, from which the log must go on"
     )
+    log.add_argument(
+        "--given-to", metavar="WHERE", help="print the checkpoint, and note in the log who has it from now on"
+    )
     shown = log.add_mutually_exclusive_group()
     shown.add_argument("--checkpoint", action="store_true", help="print the three lines that name the log as it is now")
     shown.add_argument("--json", action="store_true", help="print JSON instead of lines")
@@ -56,6 +59,8 @@ def _log(args: argparse.Namespace) -> int:
 
     site = args.site or home()
     log = read_log(*read_raw(site))
+    if args.given_to is not None:
+        return _give(log, site, args.given_to)
     problems = list(log.problems)
     if args.against is not None:
         broken = read_checkpoint(_read(args.against)).broken_by(log)
@@ -72,6 +77,21 @@ def _log(args: argparse.Namespace) -> int:
     return code
 
 
+def _give(log: "Log", site: Path, where: str) -> int:
+    """Print the checkpoint and note that it was given away; of a log that does not hold nothing is given."""
+    from chaosgpu.evidence.checkpoint import head_of  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.evidence.log import EvidenceLog  # noqa: PLC0415 (likewise)
+    from chaosgpu.evidence.register import anchored  # noqa: PLC0415 (likewise)
+    from chaosgpu.lease.ids import Names  # noqa: PLC0415 (likewise)
+
+    if log.problems or not log.digests:
+        raise BadArgument(f"Nothing was given away: {log.problems[0] if log.problems else 'the log is empty.'}")
+    head = head_of(log)
+    anchored(EvidenceLog(site, Names().now), head.size, head.head, where)
+    sys.stdout.write(head.write().decode())
+    return 0
+
+
 def _show(log: "Log", site: Path, problems: list[str]) -> None:
     """Print a line an entry, and what is wrong."""
     for entry in log.entries:
@@ -80,6 +100,12 @@ def _show(log: "Log", site: Path, problems: list[str]) -> None:
         _write(f"MISSING   {sentence}")
     for sentence in problems:
         _write(f"PROBLEM   {sentence}")
+    given = [entry for entry in log.entries if entry["type"] == "anchored"]
+    newer = [
+        entry for entry in log.entries[int(str(given[-1]["size"])) if given else 0 :] if entry["type"] == "started"
+    ]
+    if newer:
+        _write(f"exposed   {len(newer)} starts are newer than the last checkpoint that was given away: --given-to")
     said = "THE LOG DOES NOT HOLD" if problems else "the log holds"
     _write(f"log       {len(log.digests)} entries in {site}, {said}")
 

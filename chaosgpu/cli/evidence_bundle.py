@@ -54,6 +54,7 @@ def export(args: argparse.Namespace) -> int:
     """Make a bundle, sign it, and say what it lacks."""
     from chaosgpu.evidence import bundle, keygen  # noqa: PLC0415 (other subcommands need none of it)
     from chaosgpu.evidence.contents import read_contents  # noqa: PLC0415 (likewise)
+    from chaosgpu.evidence.entry import SIGNER  # noqa: PLC0415 (likewise)
     from chaosgpu.evidence.gather import declared_secrets  # noqa: PLC0415 (likewise)
     from chaosgpu.evidence.kept import approved_for  # noqa: PLC0415 (likewise)
     from chaosgpu.evidence.log import home, read_raw  # noqa: PLC0415 (likewise)
@@ -63,6 +64,10 @@ def export(args: argparse.Namespace) -> int:
 
     if (args.key is None) != (args.identity is None):
         raise BadArgument("--key and --identity belong together: a key signs, the identity says whose it is.")
+    if args.identity is not None and not SIGNER.fullmatch(args.identity):
+        raise BadArgument(
+            f"--identity must be one word, as in the allowed signers, such as drills@lab: {args.identity!r}."
+        )
     directory, site = args.run_directory.resolve(), args.site or home()
     lines, torn = read_raw(site)
     approved = approved_for(site, read_log(lines, torn), directory, args.plan)

@@ -81,6 +81,7 @@ def write_bundle(files: Mapping[str, bytes], out: Path) -> None:
         raise BadArgument(f"{out} is there already; a bundle goes into a new folder.")
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
+        unfinished.mkdir(mode=0o700, parents=True)
         for name, content in files.items():
             path = unfinished / name
             path.parent.mkdir(parents=True, exist_ok=True)

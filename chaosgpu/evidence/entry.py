@@ -9,7 +9,7 @@ from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.values import JsonMapping, JsonObject, JsonValue
 from chaosgpu.lease.chain import parse
 
-__all__ = ["COMMON", "ENDS", "FIELDS", "REPAIRED", "checked", "encode", "in_order", "lacks", "read_canonical"]
+__all__ = ["COMMON", "ENDS", "FIELDS", "REPAIRED", "SIGNER", "checked", "encode", "in_order", "lacks", "read_canonical"]
 
 # Each line has these first, in this order, so that awk finds them by their place.
 COMMON = ("seq", "prev", "at", "type", "drill", "attempt")
@@ -37,7 +37,7 @@ _DIGESTS = frozenset({"plan_sha256", "signature_sha256", "ledger_sha256", "head"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NAMES = frozenset({"drill", "attempt", "run"})
 # Of whom a signature is: as in a file of allowed signers, and no more than one word.
-_SIGNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,119}")
+SIGNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,119}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,7 +82,7 @@ def _wrong(name: str, value: JsonValue) -> str | None:
     # An attempt that left no run has neither its name nor a ledger.
     if name in _DIGESTS and not _DIGEST.fullmatch(value) and not (name == "ledger_sha256" and not value):
         return "must be a SHA-256 in hexadecimal digits"
-    if name == "by" and not _SIGNER.fullmatch(value):
+    if name == "by" and not SIGNER.fullmatch(value):
         return "must be a name of one word, such as anna@lab"
     if name in _NAMES and value and not _NAME.fullmatch(value):
         return "must be a plain name"

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Check evidence bundles: sh verify.sh -f ALLOWED_SIGNERS -i IDENTITY [-c CHECKPOINT] [-a] [-u] BUNDLE...
-# -a: every run of the log must be among the bundles; -u: a run that is in no log will do.
+# Check evidence bundles: sh verify.sh -f ALLOWED_SIGNERS -i IDENTITY [-c CHECKPOINT] [-t TIME] [-a] [-u] BUNDLE...
+# -a: every run of the log must be among the bundles; -u: a run in no log will do; -t: for a key that expired, as 20261201.
 # Ends with 0: verified; 4: authentic, and something is missing; 5: it does not hold.
-set -uf; LC_ALL=C; export LC_ALL; unset CDPATH; kept='' all='' unlogged='' allowed='' who='' size=-1 heads=''
-while getopts f:i:c:au o; do case $o in f) allowed=$OPTARG;; i) who=$OPTARG;; c) kept=$OPTARG;; a) all=1;; u) unlogged=1;;
-  *) exit 2;; esac; done; shift $((OPTIND - 1))
+set -uf; LC_ALL=C; export LC_ALL; unset CDPATH; kept='' all='' unlogged='' allowed='' who='' size=-1 heads='' time=''
+while getopts f:i:c:t:au o; do case $o in f) allowed=$OPTARG;; i) who=$OPTARG;; c) kept=$OPTARG;; t) time=-Overify-time=$OPTARG;;
+  a) all=1;; u) unlogged=1;; *) exit 2;; esac; done; shift $((OPTIND - 1))
 [ -f "$allowed" ] && [ -n "$who" ] && [ $# -gt 0 ] || { sed -n 3,4p "$0" >&2; exit 2; }
 tmp=$(mktemp -d) || exit 2; trap 'rm -rf "$tmp"' EXIT; : > "$tmp/runs"; : > "$tmp/said"; : > "$tmp/longest"
 say() { echo "$1: $b: $2" | tee -a "$tmp/said"; }
@@ -21,7 +21,7 @@ signed() { # message, signature, identity, namespace: the armor must have no byt
     if (length(t)>70 || t !~ /^[A-Za-z0-9+\/]+=?=?$/ || t ~ /[^AQgw]==$/ || t ~ /[^AEIMQUYcgkosw048=]=$/) exit 1
     exit !(NR>2 && l[1]=="-----BEGIN SSH SIGNATURE-----" && l[NR]=="-----END SSH SIGNATURE-----")}' "$2" &&
   [ "$(wc -c < "$2")" -eq "$(awk '{n+=length($0)+1} END {print n}' "$2")" ] &&
-  ssh-keygen -Y verify -f "$allowed" -I "$3" -n "$4" -s "$2" < "$1" > /dev/null 2>&1; }
+  ssh-keygen -Y verify ${time:+"$time"} -f "$allowed" -I "$3" -n "$4" -s "$2" < "$1" > /dev/null 2>&1; }
 chain='function linked(n, t0) {split($3,q,/[ ,:]+/); n=q[2]==NR && $6==want && $10>=t; want=substr($1,1,64); t=$10; return n}
   BEGIN {want=sprintf("%064d",0)} function v(k) {return match($0,"\"" k "\": \"[^\"]*\"") ? \
   substr($0,RSTART+length(k)+5,RLENGTH-length(k)-6) : ""}'

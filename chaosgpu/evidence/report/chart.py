@@ -8,7 +8,7 @@ from chaosgpu.evidence.report.series import Line
 from chaosgpu.evidence.report.span import Span, Window
 from chaosgpu.evidence.report.text import duration, number, safe, tag
 
-__all__ = ["axis", "lane", "plot"]
+__all__ = ["axis", "lane", "plot", "spoken"]
 
 _WIDTH, _HEIGHT = 1000, 200
 _TICKS = 4
@@ -60,7 +60,7 @@ def plot(line: Line, span: Span, windows: Sequence[Window]) -> str:
         f'{_shading(span, windows, "100%")}<polyline points="{places}"/></svg>'
     )
     ends = tag("span", number(high)) + tag("span", number(low))
-    title = tag("figcaption", tag("b", safe(_spoken(line.name))) + tag("span", safe(line.file)))
+    title = tag("figcaption", tag("b", safe(spoken(line.name))) + tag("span", safe(line.file)))
     return tag("figure", title + tag("div", tag("div", ends, class_="scale") + drawing, class_="frame") + axis(span))
 
 
@@ -75,7 +75,7 @@ def _band(line: Line, span: Span, windows: Sequence[Window]) -> str:
         for (at, value), end in zip(turns, ends, strict=True)
     )
     yes = sum(bool(value) for _, value in line.points)
-    label = f"{_spoken(line.name)}: {yes} of {len(line.points)} samples"
+    label = f"{spoken(line.name)}: {yes} of {len(line.points)} samples"
     title = tag("figcaption", tag("b", safe(label)) + tag("span", safe(line.file)))
     drawing = f'<svg class="lane" role="img" aria-label="{safe(label)}">{_shading(span, windows, "100%")}{marks}</svg>'
     return tag("figure", title + drawing + axis(span), class_="band")
@@ -93,7 +93,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
     return kept
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
     """Write a field's name with its unit as words."""
     for ending, unit in (("_percent", ", %"), ("_per_s", ", 1/s"), ("_ms", ", ms"), ("_mib", ", MiB"), ("_s", ", s")):
         if name.endswith(ending):

@@ -4,10 +4,10 @@
 from collections.abc import Sequence
 
 from chaosgpu.evidence.contents import Contents, read_json
-from chaosgpu.evidence.report.chart import axis, lane, plot
+from chaosgpu.evidence.report.chart import axis, lane, plot, spoken
 from chaosgpu.evidence.report.series import series_of
 from chaosgpu.evidence.report.span import Span, Window, seconds_of
-from chaosgpu.evidence.report.text import brief, clock, duration, keep, safe, table, tag
+from chaosgpu.evidence.report.text import brief, clock, duration, keep, number, safe, table, tag
 from chaosgpu.evidence.story import Check, LeaseTimes, Step, Story
 
 __all__ = ["broken", "charts", "steady_state"]
@@ -164,6 +164,13 @@ def charts(contents: Contents, span: Span, windows: Sequence[Window]) -> str:
     lines = series_of(contents.files, contents.story, span)
     if not lines:
         return ""
-    drawn = "".join(plot(line, span, windows) for line in lines)
+    still = [line for line in lines if not line.truth and len({value for _, value in line.points}) == 1]
+    moving = [line for line in lines if line not in still]
+    bands, curves = (
+        "".join(plot(line, span, windows) for line in moving if line.truth is kind) for kind in (True, False)
+    )
+    constant = "; ".join(f"{spoken(line.name)} {number(line.points[0][1])} ({line.file})" for line in still)
     said = tag("p", "Shaded: a fault was in force. Times are from the start of the run.", class_="soft")
-    return tag("section", tag("h2", "Measured over time") + said + tag("div", drawn, class_="charts"))
+    said += tag("p", safe(f"Always the same: {constant}."), class_="soft") if constant else ""
+    drawn = "".join(tag("div", part, class_="charts") for part in (bands, curves) if part)
+    return tag("section", tag("h2", "Measured over time") + said + drawn)

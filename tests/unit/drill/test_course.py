@@ -4,6 +4,7 @@
 import datetime as dt
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,7 +279,7 @@ def test_a_fault_that_may_last_longer_than_planned_proves_nothing(world: World) 
 def test_what_was_approved_is_kept_beside_the_log_by_its_digest(world: World) -> None:
     written = world.plan("bob@lab")
     run_drill(written, world.means())
-    found = approved_for(world.record.directory, world.record.read(), "run-1", None)
+    found = approved_for(world.record.directory, world.record.read(), Path("run-1"), None)
     assert found is not None
     assert (found.plan, found.statement) == (written.raw, statement(written))
     assert found.signatures == ((folder_of(written.path) / "bob@lab.sig").read_bytes(),)

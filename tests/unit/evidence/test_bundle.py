@@ -2,6 +2,7 @@
 """The bundle: the same bytes each time, one verdict everywhere, and said loudly what it lacks."""
 
 import json
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -111,6 +112,7 @@ def test_export_and_verify_from_the_command_line(
     [
         (["export", "{run}", "--out", "{new}", "--key", "{key}"], "belong together"),
         (["export", "{folder}", "--out", "{new}"], "is no run directory"),
+        (["export", "{run}", "--out", "{new}", "--key", "{key}", "--identity", "x' ; y"], "must be one word"),
         (["export", "{run}", "--out", "{new}", "--key", "{folder}/none", "--identity", "x"], "did not sign"),
         (["export", "{run}", "--out", "{new}", "--secret-env", "NO_SUCH_VARIABLE"], "there is no such variable"),
         (["export", "{run}", "--out", "{new}", "--secrets", "{folder}/none"], "could not be read"),
@@ -155,6 +157,19 @@ class _Links(HTMLParser):
         names = {name for name, _ in attrs}
         if tag in {"script", "link", "img", "iframe", "object", "embed"} or names & {"src", "href", "onload", "style"}:
             self.found.append(tag)
+
+
+def test_a_key_that_expired_since_verifies_at_its_time(world: World, tmp_path: Path) -> None:
+    folder = lay(world.export(world.drill("expired")), tmp_path / "bundle")
+    allowed = tmp_path / "allowed"
+    ended = world.allowed.read_text().replace(f"{SIGNER} ", f'{SIGNER} valid-before="20261101",', 1)
+    allowed.write_text(ended)
+    script = Path(keygen.__file__).parent / "data" / "verify.sh"
+    for time, code in (("20261201", 5), ("20261001", 0)):
+        options = ["--allowed-signers", str(allowed), "--verify-time", time]
+        assert main(["evidence", "verify", *options, str(folder)]) == code
+        command = ["sh", str(script), "-f", str(allowed), "-i", SIGNER, "-t", time, str(folder)]
+        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == code
 
 
 def test_the_report_fetches_and_runs_nothing(bundles: Mapping[str, Mapping[str, bytes]]) -> None:

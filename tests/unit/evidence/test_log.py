@@ -272,6 +272,24 @@ def test_the_command_shows_the_log_and_its_exit_code_says_whether_it_holds(
     assert main([*site, "--against", str(log.path)]) == 2
 
 
+def test_a_checkpoint_that_is_given_away_is_noted_and_what_is_newer_is_told(
+    log: EvidenceLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = ["evidence", "log", "--site", str(log.directory)]
+    assert main([*site, "--given-to", "nobody yet"]) == 2
+    log = EvidenceLog(log.directory, lambda: datetime.now(UTC))
+    _drill(log)
+    assert main(site) == 0
+    assert "1 starts are newer" in capsys.readouterr().out
+    assert main([*site, "--given-to", "the auditor, by mail"]) == 0
+    kept = tmp_path / "kept"
+    kept.write_text(capsys.readouterr().out)
+    assert main([*site, "--against", str(kept)]) == 0
+    shown = capsys.readouterr().out
+    assert "newer" not in shown
+    assert "where the auditor, by mail" in shown
+
+
 def test_without_a_log_there_is_nothing_and_nothing_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

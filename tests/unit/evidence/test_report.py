@@ -6,7 +6,9 @@ import json
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from chaosgpu.evidence.contents import read_contents
 from chaosgpu.evidence.report.chart import plot
+from chaosgpu.evidence.report.outcome import charts
 from chaosgpu.evidence.report.series import Line, series_of
 from chaosgpu.evidence.report.span import Span, Window, span_of, windows_of
 from chaosgpu.evidence.report.text import brief, duration, number
@@ -68,6 +70,14 @@ def test_seconds_of_traffic_are_drawn_with_their_percentiles_and_all_errors() ->
     assert [at for at, _ in found["latency_p99_ms"]] == [ZERO_S + 1, ZERO_S + 3]
     assert found["latency_p50_ms"][0][1] == pytest.approx(20.0, rel=0.01)
     assert "second" not in found
+
+
+def test_what_never_changes_is_said_and_not_drawn() -> None:
+    content = b"".join(b'{"after_s": %d, "late": 0, "ok": %d}\n' % (second, second) for second in range(3))
+    contents = read_contents({"run/series/traffic-1.jsonl": content})
+    page = charts(contents, Span(0.0, 10.0), [])
+    assert "Always the same: late 0 (traffic-1.jsonl)." in page
+    assert page.count("<polyline") == 1
 
 
 def test_a_chart_keeps_the_highest_and_lowest_of_many_points_and_is_escaped() -> None:
