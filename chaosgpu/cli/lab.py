@@ -48,6 +48,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="the lab ends by itself after this (default 30)")
     parser.add_argument("--pipeline", action="store_true", help="embedding, vector database, generator and a gateway")
     parser.add_argument("--alerts", action="store_true", help="a real Prometheus, Alertmanager and a pager")
+    parser.add_argument("--gpu-work", action="store_true", help="the model also computes on the GPU: clocks matter")
     parser.add_argument("--no-traffic", action="store_true", help="no background requests")
 
 
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             traffic=not args.no_traffic,
             pipeline=args.pipeline,
             alerts=args.alerts,
+            gpu_work=args.gpu_work,
         )
         if args.verb == "run":
             return run_in_lab(options, args.command, _say)

@@ -17,8 +17,8 @@ __all__ = ["main"]
 
 # One line a subcommand: modules of this package, in the order of `--help`. One that is not installed is left out.
 _SUBCOMMANDS: tuple[str, ...] = (
-    "lab", "sim", "lint", "job", "drill", "runs", "evidence", "leases", "halt", "resume", "recover", "doctor",
-    "drift", "self_drill", "agent", "playbooks",
+    "lab", "sim", "catalogue", "lint", "job", "drill", "runs", "evidence", "leases", "halt", "resume", "recover",
+    "doctor", "drift", "self_drill", "agent", "playbooks",
 )  # fmt: skip
 
 USAGE = 2

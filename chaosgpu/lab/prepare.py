@@ -49,6 +49,7 @@ class LabOptions:
     traffic: bool = True
     pipeline: bool = False
     alerts: bool = False
+    gpu_work: bool = False
 
 
 def clear(directory: Path) -> None:
@@ -73,7 +74,14 @@ def write_plan(options: LabOptions, directory: Path, triton: TritonInstall, say:
     for folder in (agent_home, directory / "tmp"):
         folder.mkdir(mode=0o700)
     (agent_home / "policy.json").write_text(json.dumps(_POLICY, indent=1) + "\n")
-    write_repository(directory / "repository", chosen, gpu, gpus.cuda_library(library), pipeline=options.pipeline)
+    write_repository(
+        directory / "repository",
+        chosen,
+        gpu,
+        gpus.cuda_library(library),
+        pipeline=options.pipeline,
+        gpu_work=options.gpu_work,
+    )
     port = free_ports()
     url = f"http://127.0.0.1:{port}"
     pipeline = laid_out(directory, chosen.name, url, say) if options.pipeline else None

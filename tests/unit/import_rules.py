@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "controls": frozenset({"errors", "lease", "fleet", "stops", "lifecycle"}),
     "evidence": frozenset({"errors", "fleet", "lease"}),
     "drill": frozenset({"errors", "fleet", "lease", "evidence"}),
+    "catalogue": frozenset({"errors"}),
     "stops": frozenset({"errors", "lease", "fleet"}),
     "lint": frozenset({"errors", "stops", "lifecycle"}),
     "sim": frozenset({"errors"}),
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "lifecycle",
             "evidence",
             "drill",
+            "catalogue",
         }
     ),
 }

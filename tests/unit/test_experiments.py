@@ -16,31 +16,36 @@ CATALOGUE = Path(__file__).parents[2] / "experiments"
 FILES = sorted(
     path for path in CATALOGUE.rglob("*") if path.suffix in {".json", ".yaml", ".yml"} and path.parent.name != "drills"
 )
-IDS = [str(path.relative_to(CATALOGUE)) for path in FILES]
+# People edit the YAML, which has traps of its own; what a machine reads of both is the same, and JSON is read fast.
+EDITED = [path for path in FILES if path.suffix == ".yaml"]
+READ = [path for path in FILES if path.suffix == ".json"]
+
+
+def _ids(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(CATALOGUE)) for path in paths]
 
 
 def test_the_catalogue_has_experiments_in_both_forms() -> None:
-    assert len([path for path in FILES if path.suffix == ".json"]) >= 2
-    assert len([path for path in FILES if path.suffix == ".yaml"]) >= 2
+    assert len(EDITED) >= 32
+    assert [path.with_suffix(".json") for path in EDITED] == READ
+    assert len(FILES) == len(EDITED) + len(READ)
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", EDITED, ids=_ids(EDITED))
 def test_lint_finds_nothing(path: Path) -> None:
     assert lint(read(path)) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", READ, ids=_ids(READ))
 def test_chaos_validate_takes_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in _needed_from_the_environment(path):
         monkeypatch.setenv(key, "0")
     ensure_experiment_is_valid(load_experiment(str(path)))
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", EDITED, ids=_ids(EDITED))
 def test_it_is_the_same_in_json_and_in_yaml(path: Path) -> None:
-    other = path.with_suffix(".yaml" if path.suffix == ".json" else ".json")
-    assert other.is_file()
-    assert _data(path) == _data(other)
+    assert _data(path) == _data(path.with_suffix(".json"))
 
 
 def _data(path: Path) -> object:

@@ -27,6 +27,7 @@ class Settings:
     ms_per_token: float
     max_wait_s: "float | None"
     arena_bytes: int
+    gpu_iterations: int  # of the kernel, for each batch; 0: the GPU lends memory and does not compute
 
     @classmethod
     def read(cls, config: str) -> "Settings":
@@ -42,6 +43,7 @@ class Settings:
             ms_per_token=float(values["ms_per_token"]),
             max_wait_s=None if max_wait_s < 0 else max_wait_s,
             arena_bytes=int(values["arena_bytes"]),
+            gpu_iterations=int(values.get("gpu_iterations", "0")),
         )
 
 
@@ -68,6 +70,8 @@ class TritonPythonModel:
             for request, ticket in zip(requests, tickets, strict=True)
         ]
         if running:
+            if self.settings.gpu_iterations:
+                self.gpu.compute(self.settings.gpu_iterations)
             time.sleep(max(0.0, finish - time.monotonic()))
         for request, ticket in zip(requests, tickets, strict=True):
             if isinstance(ticket, Ticket):

@@ -7,6 +7,31 @@ import os
 import uuid
 
 _OUT_OF_MEMORY = 2
+# One warp that multiplies and adds, so many times: how long that takes is the GPU's clock's affair.
+_SPIN = b""".version 6.4
+.target sm_52
+.address_size 64
+.visible .entry spin(.param .u64 out, .param .u32 iters)
+{
+    .reg .pred %p<2>;
+    .reg .f32 %f<3>;
+    .reg .b32 %r<3>;
+    .reg .b64 %rd<3>;
+    ld.param.u64 %rd1, [out];
+    ld.param.u32 %r1, [iters];
+    cvta.to.global.u64 %rd2, %rd1;
+    mov.u32 %r2, 0;
+    mov.f32 %f1, 0f3F800000;
+    mov.f32 %f2, 0f3F7FFF00;
+LOOP:
+    fma.rn.f32 %f1, %f1, %f2, %f2;
+    add.u32 %r2, %r2, 1;
+    setp.lt.u32 %p1, %r2, %r1;
+    @%p1 bra LOOP;
+    st.global.f32 [%rd2], %f1;
+    ret;
+}
+\0"""
 
 
 class CudaError(RuntimeError):
@@ -31,6 +56,8 @@ class Gpu:
         self._call("cuInit", 0)
         self._device = self._find(gpu_uuid)
         self._context = ctypes.c_void_p()
+        self._kernel = ctypes.c_void_p()  # empty until it is needed
+        self._out = ctypes.c_uint64()
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
 
     def _call(self, name: str, *args: object) -> None:
@@ -74,6 +101,19 @@ class Gpu:
         """Give memory back."""
         self._call("cuCtxSetCurrent", self._context)
         self._call("cuMemFree_v2", address)
+
+    def compute(self, iterations: int) -> None:
+        """Run the kernel so many times round and wait for it: slower where the clock is lower or others compute."""
+        self._call("cuCtxSetCurrent", self._context)
+        if not self._kernel:
+            module = ctypes.c_void_p()
+            self._call("cuModuleLoadData", ctypes.byref(module), _SPIN)
+            self._call("cuModuleGetFunction", ctypes.byref(self._kernel), module, b"spin")
+            self._call("cuMemAlloc_v2", ctypes.byref(self._out), ctypes.c_size_t(4))
+        count = ctypes.c_uint(iterations)
+        arguments = (ctypes.c_void_p * 2)(ctypes.addressof(self._out), ctypes.addressof(count))
+        self._call("cuLaunchKernel", self._kernel, 1, 1, 1, 32, 1, 1, 0, None, arguments, None)
+        self._call("cuCtxSynchronize")
 
     def close(self) -> None:
         """Leave the GPU."""

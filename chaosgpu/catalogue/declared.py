@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an experiment of the catalogue says of itself, in its `extensions`, which Chaos Toolkit keeps and ignores."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Declared", "Needs"]
+
+Sentence = Annotated[str, Field(min_length=15, max_length=400)]
+
+
+class Needs(BaseModel):
+    """What must be there to play it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Triton alone; with work for the GPU; with gateway, embedding and database; with Prometheus and Alertmanager, too.
+    lab: Literal["triton", "compute", "pipeline", "alerts"] | None = None
+    # It is played once on each of these.
+    databases: tuple[Literal["chroma", "pgvector", "milvus"], ...] = ()
+    # Machines with systemd, for faults of units and packages.
+    hosts: Annotated[int, Field(ge=0, le=8)] = 0
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        parts = {
+            "triton": "lab",
+            "compute": "lab --gpu-work",
+            "pipeline": "lab --pipeline",
+            "alerts": "lab --pipeline --alerts",
+        }
+        said = [parts[self.lab]] if self.lab else []
+        said += [f"a database ({', '.join(self.databases)})"] if self.databases else []
+        said += [f"{self.hosts} {'host' if self.hosts == 1 else 'hosts'} with systemd"] if self.hosts else []
+        return ", ".join(said)
+
+
+class Declared(BaseModel):
+    """The block `chaosgpu` of an experiment's `extensions`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["chaosgpu"]
+    level: Annotated[int, Field(ge=1, le=4)]
+    models: Sentence  # the failure of the field that it re-plays
+    service: Literal["fragile", "hardened"]
+    differs: Sentence  # what this form has or lacks
+    # No health check among them: a steady state is what users get.
+    steady_state: Annotated[
+        tuple[
+            Literal[
+                "answers",
+                "tail latency",
+                "recall",
+                "acknowledged writes",
+                "refusals in time",
+                "alerts",
+                "new processes",
+            ],
+            ...,
+        ],
+        Field(min_length=1),
+    ]
+    needs: Needs
+    expected_verdict: Literal["passed", "deviated"]
+    expected_finding: Sentence
