@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from chaosgpu.errors import Refused
+from chaosgpu.fleet.targets import LOCAL
 
 __all__ = ["claimed"]
 
@@ -17,14 +18,18 @@ _PREFIX = "\0chaosgpu-drill-host-"
 
 
 @contextlib.contextmanager
-def claimed(hosts: Sequence[str]) -> Iterator[None]:
-    """Hold the claim on each host; Refused where another drill of this machine has one of them."""
+def claimed(hosts: Sequence[str], agent_home: str | None) -> Iterator[None]:
+    """Hold the claim on each host; Refused where another drill of this machine has one of them.
+
+    Under `agent_home`, as in a lab, this host is another one: only what was started under that home can be touched.
+    """
     with contextlib.ExitStack() as held:
         for host in sorted(set(hosts)):
             name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            which = f"{host}@{agent_home}" if agent_home and host == LOCAL else host
             try:
                 # A name in the kernel has 107 bytes, that of a host may have more.
-                name.bind(_PREFIX + hashlib.sha256(host.encode()).hexdigest())
+                name.bind(_PREFIX + hashlib.sha256(which.encode()).hexdigest())
             except OSError as error:
                 raise Refused(
                     f"Another drill of this machine has the host {host}: wait for its end (chaosgpu drill status), or "

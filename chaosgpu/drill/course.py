@@ -31,7 +31,7 @@ def run_drill(written: Written, means: Means, *, scheduled: bool = False) -> End
     try:
         teller = Teller.of(plan.notify, means.environment, means.send)
         ready = ready_to_run(written, means.site, means.record, (plan.operator, means.operator), now, run=means.run)
-        with claimed(plan.hosts.names):
+        with claimed(plan.hosts.names, means.environment.get("CHAOSGPU_AGENT_HOME")):
             means.look(written)
             means.record.planned(written)
             for one in ready.approvals:

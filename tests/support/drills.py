@@ -200,7 +200,7 @@ class World:
             "room": PlainRoom(self.said),
             "operator": self.operator,
             "names": Names(self.clock, self.token),
-            "environment": {"HOOK": "http://127.0.0.1:9/secret-path"},
+            "environment": {"HOOK": "http://127.0.0.1:9/secret-path", "CHAOSGPU_AGENT_HOME": str(self.folder)},
             "send": self.send,
             "syslog": self.logged.append,
         }

@@ -3,6 +3,7 @@
 
 import datetime as dt
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from chaosgpu.drill.approval import folder_of, statement
+from chaosgpu.drill.claims import claimed
 from chaosgpu.drill.command import Done
 from chaosgpu.drill.course import run_drill
 from chaosgpu.drill.planfile import read
@@ -151,6 +153,17 @@ def test_two_drills_on_one_host(world: World) -> None:
     assert run_drill(second, world.means()).verdict is Verdict.PASSED  # the claim goes with its drill
 
 
+def test_the_claim_is_on_a_host_by_its_name_and_on_this_one_by_the_home_of_its_agent() -> None:
+    name = f"gpu-{os.getpid()}"
+    with claimed([name], None), claimed(["localhost"], "/one"):
+        with pytest.raises(Refused, match=f"has the host {name}"), claimed(["other", name], "/one"):
+            raise AssertionError
+        with pytest.raises(Refused, match="has the host localhost"), claimed(["localhost"], "/one"):
+            raise AssertionError
+        with claimed(["localhost"], "/two"), claimed(["other"], None):
+            pass
+
+
 def test_a_host_that_is_not_free(world: World) -> None:
     world.plan("bob@lab")
 
@@ -200,7 +213,7 @@ def test_a_site_that_checks_changes_wants_one(world: World) -> None:
 
 def test_nobody_would_be_told(world: World) -> None:
     world.plan("bob@lab", notify=HOOK)
-    _refused(world, "$HOOK is not set", BadArgument, environment={})
+    _refused(world, "$HOOK is not set", BadArgument, environment={"CHAOSGPU_AGENT_HOME": str(world.folder)})
 
 
 def test_a_message_that_does_not_arrive_stops_nothing_and_is_on_record_without_the_address(world: World) -> None:
