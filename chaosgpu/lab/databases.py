@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chaosgpu.errors import LabFailed
 from chaosgpu.lab.engines import ENGINES, Engine, Place, new_key
-from chaosgpu.lab.family import end, signal_all
+from chaosgpu.lab.family import end, is_stopped, signal_all
 from chaosgpu.lab.packages import packages
 from chaosgpu.lab.processes import die_with_parent
 
@@ -111,8 +111,12 @@ class Database:
             self.process.wait(_END_S)
 
     def freeze(self) -> list[int]:
-        """Stop every process of it: its port goes on accepting. Returns them."""
-        return signal_all(self.pid, signal.SIGSTOP)
+        """Stop every process of it, and wait until they are: its port goes on accepting. Returns them."""
+        reached = signal_all(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + _END_S
+        while not all(map(is_stopped, reached)) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return reached
 
     def thaw(self) -> None:
         """Let them all go on."""

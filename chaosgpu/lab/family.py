@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["end", "family", "signal_all"]
+__all__ = ["end", "family", "is_stopped", "signal_all"]
 
 _POLL_S = 0.02
 
@@ -36,6 +36,15 @@ def signal_all(pid: int, signum: int) -> list[int]:
                 os.kill(one, signum)
         reached += new
     return reached
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether it is stopped or gone: a thread on another core goes on until the signal has reached it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "TtZX"
 
 
 def end(process: "subprocess.Popen[bytes]", signum: int, within_s: float) -> None:

@@ -17,8 +17,13 @@ from chaosgpu.vectordb import probes
 url = os.environ["CHAOSGPU_LAB_DATABASE_URL"]
 assert probes.canary_is_right(url, "chroma")
 port = url.rpartition(":")[2]
+def command(path):
+    try:
+        return (path / "cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 [pid] = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()
-         and f"--port\\0{port}\\0".encode() in (path / "cmdline").read_bytes()]
+         and f"--port\\0{port}\\0".encode() in command(path)]
 os.kill(pid, signal.SIGKILL)
 print(probes.ready_after_s(url, "chroma", within_s=40) > 0)
 raise SystemExit(3)
