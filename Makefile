@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test test-one-half test-other-half lint format vectordb-test pipeline-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills mutation offline-bundle clean
+.PHONY: demo demo-hardened test test-one-half test-other-half lint format vectordb-test pipeline-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills figures-vectordb mutation offline-bundle clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one in each half at a time; what only computes is not among them.

@@ -44,6 +44,7 @@ _EXPECTED = {
     "refuse": {"refused"},
 }
 _THROUGH = ("audit", "baseline", "canary", "checker", "history", "judging", "known_set", "recording", "work")
+_NOT_THROUGH = ("milvus", "qdrant")
 WAYS = ("chroma", "pgvector", "chroma, connections cut", "chroma, killed in the middle")
 
 
@@ -52,7 +53,7 @@ def sources() -> str:
     total = hashlib.sha256()
     room = ROOT / "chaosgpu" / "vectordb"
     names = [
-        *(room / "backends").glob("*.py"),
+        *(path for path in (room / "backends").glob("*.py") if path.stem not in _NOT_THROUGH),
         *(room / f"{name}.py" for name in _THROUGH),
         ROOT / "tests" / "support" / "lying_database.py",
     ]
@@ -95,7 +96,8 @@ class Told:
 
 def lie(real: Database, name: str, seed: int, folder: Path) -> dict[str, Any]:
     """Let a proxy lie before a real Chroma, and say whether it was found out under the right name."""
-    liar = Liar(name, seed, share=0.2)
+    # A few of its writes are deletes, or writes to a row that is there: of these it lies about more.
+    liar = Liar(name, seed, share=0.6 if name in ("undelete", "forget_updates") else 0.2)
     if name == "worse":
         path = str(folder / "vectors.json")
         probes.learn_canary(real.url, "chroma", path, rows=500, dimension=8)

@@ -314,7 +314,8 @@ def play(kind: str, fault: str) -> dict[str, Any]:
             FAULTS[fault](one)
         except Exception as error:  # noqa: BLE001 (told in the table; the next one is played all the same)
             one.seen["broke off"] = f"{type(error).__name__}: {error}"
-        one.seen["log"] = database.last_words()[-600:]
+        said = database.last_words().replace(str(database.place.packages), "…").replace(str(folder), "…")
+        one.seen["log"] = said[-600:]
         return one.seen
 
 

@@ -43,14 +43,23 @@ def learned(chroma: Database, tmp_path: Path) -> str:
     return path
 
 
+def _until(history: Path, word: str, count: int) -> None:
+    """Wait until a history has so many lines with a word."""
+    end_s = time.monotonic() + 60
+    while history.read_text().count(word) < count:
+        assert time.monotonic() < end_s, history.read_text()
+        time.sleep(0.05)
+
+
 def test_a_kill_between_acknowledged_writes_is_audited(chroma: Database, run: Run) -> None:
     known = known_of(chroma)
     said = actions.start_writing(known.url, "chroma", duration_s=60, rate_per_s=50, timeout_s=2)
-    time.sleep(0.5)
+    history = Path(said["report"]).with_suffix(".jsonl")
+    _until(history, '"acknowledged"', 10)
     chroma.kill()
-    time.sleep(0.2)
+    _until(history, '"failed"', 1)
     chroma.start()
-    time.sleep(0.5)
+    _until(history, '"acknowledged"', 15)
     found = probes.audit(known.url, "chroma")
     assert found["clean"] is True, found
     assert found["acknowledged"] > 5
@@ -67,7 +76,7 @@ def test_a_kill_between_acknowledged_writes_is_audited(chroma: Database, run: Ru
 def test_rows_that_go_behind_its_back_are_lost(chroma: Database, run: Run) -> None:
     known = known_of(chroma)
     said = actions.start_writing(known.url, "chroma", duration_s=60, rate_per_s=100, name="robbed")
-    time.sleep(0.5)
+    _until(Path(said["report"]).with_suffix(".jsonl"), '"acknowledged"', 5)
     actions.stop_client("robbed")
     with using(known) as backend:
         backend.delete(said["collection"], list(range(1, 200)))
@@ -139,7 +148,7 @@ def test_a_client_that_was_killed_proves_nothing(chroma: Database, run: Run) -> 
 
 
 def test_a_collection_that_cannot_be_removed_is_told(chroma: Database, run: Run) -> None:
-    actions.start_writing(chroma.url, "chroma", duration_s=60, name="stuck", timeout_s=0.3)
+    actions.start_writing(chroma.url, "chroma", duration_s=60, name="stuck", timeout_s=2)
     chroma.freeze()
     try:
         run.put_back("end")

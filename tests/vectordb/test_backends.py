@@ -59,14 +59,14 @@ def test_nobody_there_is_one_sentence_and_nothing_was_sent(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["chroma", "pgvector"])
 def test_a_frozen_database_costs_its_deadline_and_no_more(kind: str, database: Callable[[str], Database]) -> None:
     one = database(kind)
-    with using(known_of(one), within_s=0.5) as connected:
+    with using(known_of(one), within_s=2) as connected:
         connected.healthy()
         one.freeze()
         try:
             began = time.monotonic()
-            with pytest.raises(Unreachable, match=r"within 0\.5 s"):
+            with pytest.raises(Unreachable, match=r"within 2 s"):
                 connected.healthy()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
         finally:
             one.thaw()
     with using(known_of(one)) as connected:
