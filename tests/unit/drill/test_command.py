@@ -227,6 +227,18 @@ def test_stop_undoes_ends_and_is_on_record_and_a_second_drill_is_refused_meanwhi
     assert "users complain" in site.log[-1]["reason"]
 
 
+def test_a_halt_latches_the_hosts_of_a_drill_and_the_next_one_is_refused(site: Site) -> None:
+    path = site.plan([])
+    site.approve(path)
+    assert site.call("run", path)[0] == 0
+    code, out, err = site.call("stop", "leak", "--reason", "smoke", "--halt")
+    assert code == 0, out + err
+    assert "is not under way" in out
+    assert "localhost  halted by " in out
+    code, _, err = site.call("run", path)
+    assert (code, "localhost is halted by" in err, "smoke" in err) == (4, True, True), err
+
+
 def test_a_run_that_does_not_end_at_its_deadline_is_stopped_in_order(site: Site) -> None:
     method = [python("break it", "break_it"), python("wait", "wait", seconds=900)]
     site.plan(method)
