@@ -15,6 +15,7 @@ from chaosgpu.errors import BadArgument, EvidenceBroken
 from chaosgpu.evidence.contents import EXPORT, LOG, PLAN, STATEMENT_OF_APPROVAL, read_contents
 from chaosgpu.evidence.derive import derive
 from chaosgpu.evidence.gather import gather
+from chaosgpu.evidence.names import shown
 from chaosgpu.evidence.scrub import Scrubber
 from chaosgpu.evidence.sums import NAMESPACE, SIGNATURE, SUMS, write_sums
 from chaosgpu.lease.chain import digest
@@ -104,12 +105,15 @@ def load_bundle(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         if stat.S_ISDIR(mode):
             continue
         if not stat.S_ISREG(mode):
-            problems.append(f"{name} is a link or something else that is no file: it was put in.")
+            problems.append(f"{shown(name)} is a link or something else that is no file: it was put in.")
             continue
         total += path.stat().st_size
         if total > _LARGEST_BYTES:
             raise BadArgument(f"{folder} is larger than {_LARGEST_BYTES >> 20} MiB: this is no bundle.")
-        files[name] = path.read_bytes()
+        try:
+            files[name] = path.read_bytes()
+        except OSError as error:
+            raise EvidenceBroken(f"{shown(name)} in {folder} could not be read: {error.strerror}.") from error
     return files, problems
 
 

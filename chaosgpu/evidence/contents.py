@@ -9,6 +9,7 @@ from chaosgpu.evidence.checkpoint import Checkpoint, head_of
 from chaosgpu.evidence.gather import LEDGER
 from chaosgpu.evidence.ledger_text import LedgerText, read_ledger
 from chaosgpu.evidence.log_rules import Attempt, Log, read_log
+from chaosgpu.evidence.names import plain_name
 from chaosgpu.evidence.story import Story, tell
 from chaosgpu.fleet.values import JsonObject
 
@@ -33,6 +34,13 @@ class Contents:
     def run(self) -> str:
         """Return the run's name, as the ledger has it; one that was killed at once has it from its folder alone."""
         return self.story.run or str(self.export.get("run") or "")
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Return every host by the name of its folder: those that the ledger names, and those that were looked at."""
+        looked_at = {name.split("/")[2] for name in self.files if name.startswith("run/hosts/") and name.count("/") > 2}  # noqa: PLR2004 (run, hosts, the host, its file)
+        named = {plain_name(host): host for host in self.story.hosts}
+        return dict(sorted({**{folder: folder for folder in looked_at}, **named}.items()))
 
     @property
     def attempt(self) -> Attempt | None:

@@ -11,7 +11,6 @@ from chaosgpu.evidence.contents import CHECKPOINT, Contents, read_json
 from chaosgpu.evidence.difference import differences
 from chaosgpu.evidence.junit import junit
 from chaosgpu.evidence.missing import missing
-from chaosgpu.evidence.names import plain_name
 from chaosgpu.evidence.report.page import report
 from chaosgpu.evidence.statement import statement
 from chaosgpu.evidence.sums import SIGNATURE, SUMS
@@ -46,8 +45,8 @@ def derive(contents: Contents) -> dict[str, bytes]:
         VERIFIER: _resource("verify.sh"),
         HOWTO: _howto(contents),
     }
-    for host in story.hosts:
-        made[f"hosts/{plain_name(host)}/difference.json"] = _json(_difference(primary, host))
+    for folder, host in contents.hosts.items():
+        made[f"hosts/{folder}/difference.json"] = _json(_difference(primary, folder, host))
     return made
 
 
@@ -101,7 +100,7 @@ def _summary(contents: Contents) -> JsonObject:
         "planned": story.planned,
         "started": story.started,
         "finished": story.finished,
-        "hosts": [*story.hosts],
+        "hosts": [*contents.hosts.values()],
         "leases": {**states},
         "ledger": {"lines": len(ledger.entries), "sha256": ledger.head, "withheld_lines": ledger.withheld},
         "experiment_sha256": story.experiment_sha256,
@@ -110,11 +109,11 @@ def _summary(contents: Contents) -> JsonObject:
     }
 
 
-def _difference(primary: Mapping[str, bytes], host: str) -> JsonObject:
+def _difference(primary: Mapping[str, bytes], folder: str, host: str) -> JsonObject:
     """Compare what a host was before and after; None where one of both is not there."""
     found: JsonObject = {"host": host}
     for before, after in (("before", "after"), ("baseline", "restored")):
-        place = f"run/hosts/{plain_name(host)}"
+        place = f"run/hosts/{folder}"
         old, new = (read_json(primary, f"{place}/{name}.json") for name in (before, after))
         found[f"{before}_{after}"] = None if old is None or new is None else differences(old, new)
     return found

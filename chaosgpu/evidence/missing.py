@@ -72,8 +72,8 @@ def _of_files(contents: Contents) -> Iterator[str]:
     elif story.finished is None and contents.journal_verdict is not None:
         yield f"The journal says {contents.journal_verdict}, and the ledger has no line for it."
     # A run that was refused touched no host, so nobody looked again.
-    for host in story.hosts if story.started is not None else ():
-        place = f"run/hosts/{plain_name(host)}"
+    for folder, host in contents.hosts.items() if story.started is not None else ():
+        place = f"run/hosts/{folder}"
         for name, other in (("before", "after"), ("baseline", "restored")):
             if f"{place}/{name}.json" in files and f"{place}/{other}.json" not in files:
                 yield f"{host} has {name}.json and no {other}.json: how the host was left is not recorded."

@@ -3,7 +3,7 @@
 
 import re
 
-__all__ = ["is_plain", "plain_name"]
+__all__ = ["is_plain", "plain_name", "shown"]
 
 # A segment never begins with a dot or a dash, so there is neither `..`, nor a hidden file, nor an option.
 _SEGMENT = r"[A-Za-z0-9_=@][A-Za-z0-9_=@+.,-]{0,120}"
@@ -15,6 +15,11 @@ _NOT_FIRST = frozenset("+.,-")
 def is_plain(path: str) -> bool:
     """Tell whether a path may stand in a bundle."""
     return _PLAIN.fullmatch(path) is not None
+
+
+def shown(path: str) -> str:
+    """Write a name that somebody else chose so that a terminal only shows it."""
+    return path if is_plain(path) else repr(path)
 
 
 def plain_name(path: str) -> str:

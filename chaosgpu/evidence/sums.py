@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from chaosgpu.evidence.names import is_plain
+from chaosgpu.evidence.names import is_plain, shown
 
 __all__ = ["NAMESPACE", "SIGNATURE", "SUMS", "check_sums", "write_sums"]
 
@@ -42,10 +42,10 @@ def check_sums(files: Mapping[str, bytes]) -> list[str]:
     if names != sorted(set(names)):
         problems.append(f"The names in {SUMS} are not in order, or one is there twice.")
     others = files.keys() - {SUMS, SIGNATURE}
-    problems += [f"{name} is not in {SUMS}: it was put in." for name in sorted(others - listed.keys())]
-    problems += [f"{name} is gone: {SUMS} names it." for name in sorted(listed.keys() - others)]
+    problems += [f"{shown(name)} is not in {SUMS}: it was put in." for name in sorted(others - listed.keys())]
+    problems += [f"{shown(name)} is gone: {SUMS} names it." for name in sorted(listed.keys() - others)]
     problems += [
-        f"{name} was changed: it does not have the digest that {SUMS} names."
+        f"{shown(name)} was changed: it does not have the digest that {SUMS} names."
         for name in sorted(others & listed.keys())
         if hashlib.sha256(files[name]).hexdigest() != listed[name]
     ]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from chaosgpu.evidence.cases import Case
 from chaosgpu.evidence.contents import Contents, read_json
 from chaosgpu.evidence.difference import differences
-from chaosgpu.evidence.names import plain_name
 from chaosgpu.evidence.report.span import Window, seconds_of
 from chaosgpu.evidence.report.text import brief, duration, safe, table, tag
 from chaosgpu.evidence.story import LeaseTimes
@@ -39,7 +38,7 @@ def key_facts(contents: Contents, windows: Sequence[Window]) -> str:
     lasted = end - start if start is not None and end is not None else None
     back = sum(lease.state == "clean" for lease in story.leases)
     facts = [
-        ("Hosts", str(len(story.hosts)), ""),
+        ("Hosts", str(len(contents.hosts)), ""),
         ("Faults put in", str(sum(lease.active is not None for lease in story.leases)), ""),
         ("Put back", f"{back} of {len(story.leases)}", ""),
         ("Time under fault", duration(sum(one.end_s - one.start_s for one in windows)), ""),
@@ -101,9 +100,9 @@ def deficiencies(every: Sequence[Case]) -> str:
 def hosts(contents: Contents) -> str:
     """Show of each host whether it is as it was."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for host in contents.story.hosts:
+    for folder, host in contents.hosts.items():
         for before, after in (("baseline", "restored"), ("before", "after")):
-            place = f"run/hosts/{plain_name(host)}"
+            place = f"run/hosts/{folder}"
             old, new = (read_json(contents.files, f"{place}/{name}.json") for name in (before, after))
             if old is None or new is None:
                 continue

@@ -2,6 +2,7 @@
 """What a run has sampled, as lines over time: each number of a series, and each yes or no."""
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _time(entry: JsonObject, begins: float) -> float | None:
         value = entry.get(key)
         if value is not None:
             at = seconds_of(value)
-            return at if at is None or key == "at" else begins + at
+            return None if at is None or not math.isfinite(at) else at if key == "at" else begins + at
     return None
 
 
@@ -100,8 +101,9 @@ def _latencies(entry: JsonObject) -> JsonObject:
 
 def _value(value: JsonValue) -> float | None:
     """Return a number; of a table of numbers, such as errors by kind, their sum."""
+    found: float | None = None
     if isinstance(value, (bool, int, float)):
-        return float(value)
-    if isinstance(value, dict) and all(isinstance(one, (int, float)) for one in value.values()):
-        return float(sum(one for one in value.values() if isinstance(one, (int, float))))
-    return None
+        found = float(value)
+    elif isinstance(value, dict) and all(isinstance(one, (int, float)) for one in value.values()):
+        found = float(sum(one for one in value.values() if isinstance(one, (int, float))))
+    return found if found is not None and math.isfinite(found) else None

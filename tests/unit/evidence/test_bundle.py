@@ -14,12 +14,14 @@ from chaosgpu.cli.main import main
 from chaosgpu.errors import BadArgument, EvidenceBroken
 from chaosgpu.evidence import keygen
 from chaosgpu.evidence.bundle import build, load_bundle, signed, write_bundle
+from chaosgpu.evidence.contents import read_contents
 from chaosgpu.evidence.derive import is_derived
 from chaosgpu.evidence.keygen import sign, ssh_checker
+from chaosgpu.evidence.missing import missing
 from chaosgpu.evidence.names import is_plain, plain_name
 from chaosgpu.evidence.sums import NAMESPACE, SIGNATURE, SUMS, write_sums
 from chaosgpu.evidence.verify import Trust, verify
-from support.evidence_world import SIGNER, World, lay
+from support.evidence_world import SIGNER, Pen, World, lay
 
 VERDICTS = ("passed", "deviated", "unsafe", "inconclusive")
 
@@ -221,6 +223,18 @@ def test_a_run_outside_any_drill_is_verified_when_that_is_allowed(world: World) 
     assert "No attempt in the site's log" in verify(files, _trust(world)).missing[0]
     allowed = verify(files, Trust(ssh_checker(world.allowed), SIGNER, unlogged=True))
     assert (allowed.problems, allowed.missing) == ((), ())
+
+
+def test_a_host_that_was_looked_at_before_its_first_lease_is_missed_afterwards(world: World) -> None:
+    # Found by real kills: the ledger names a host with its first lease, the guard looks at it earlier.
+    pen = Pen(world.runs[world.new_run("early")], world.clock)
+    pen.line("run.planned", title="early", experiment_sha256="0" * 64, dry=None, hits=[])
+    pen.file("hosts/localhost/before.json", {"facts": {}})
+    pen.line("run.started")
+    files = build(pen.folder, b"", (), None, None)
+    sentence = "localhost has before.json and no after.json: how the host was left is not recorded."
+    assert sentence in missing(read_contents(files))
+    assert json.loads(files["hosts/localhost/difference.json"])["before_after"] is None
 
 
 def test_a_link_in_the_run_directory_is_not_followed(world: World, tmp_path: Path) -> None:
