@@ -28,6 +28,8 @@ __all__ = ["figures"]
 _LEASES = {"idle": 100, "every core busy": 100}
 _OTHERS = 24
 _P99_S, _LARGEST_S = 2.0, 5.0
+# An undo starts a process for the driver: where none can be had for half a minute it ends stuck (docs/safety.md).
+_NOT_PROMISED = "processes short"
 _FILE = Path("figures") / "safety" / "latency.jsonl"
 
 
@@ -59,7 +61,8 @@ def _left(only: str) -> list[tuple[str, str]]:
     """List what has too few leases yet, the one with the fewest batches first."""
     lines = _lines()
     rows = [(condition, triggers) for condition in CONDITIONS for triggers in TRIGGERS if can(condition)]
-    left = [row for row in rows if len(lines[row]) < _LEASES.get(row[0], _OTHERS) and only in ("", row[0])]
+    asked = [row for row in rows if row[0] == only or (not only and row[0] != _NOT_PROMISED)]
+    left = [row for row in asked if len(lines[row]) < _LEASES.get(row[0], _OTHERS)]
     return sorted(left, key=lambda row: len(lines[row]) // BATCH)
 
 
@@ -81,6 +84,9 @@ def figures() -> list[Figure]:
 def _row(condition: str, triggers: str) -> list[Figure]:
     name = f"revert latency after the deadline, {condition}, {triggers}"
     lines = _lines()[condition, triggers]
+    if condition == _NOT_PROMISED:
+        stuck = sum(line["state"] == "stuck" for line in lines)
+        return [Figure(f"{name}: stuck", stuck, f"of {len(lines)} leases", "", None)] if lines else []
     if not lines:
         return [not_measured(f"{name}: largest", "s", f"<= {_LARGEST_S:g}", "no batch was run on this agent")]
     seconds = [float(line["late_s"]) for line in lines]

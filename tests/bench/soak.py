@@ -146,6 +146,6 @@ def _wait(host: Host, leases: list[str]) -> tuple[list[str], float]:
 
 
 def _deadline_s(host: Host, lease: str) -> float:
-    """Return its deadline by the host's record; now where it was never made."""
+    """Return its deadline by the host's record; now where it was never made, or ended before it had one."""
     state = host.agent("record", {"lease": lease}).get("state")
-    return float(state["deadline_s"]) if state else time.clock_gettime(time.CLOCK_BOOTTIME)
+    return float(state["deadline_s"] if state else 0.0) or time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -54,8 +54,9 @@ def _data(path: Path) -> object:
 
 
 def _needed_from_the_environment(path: Path) -> list[str]:
-    """Return the environment variables without a default that the experiment takes its configuration from."""
+    """Return the environment variables without a default that the experiment reads: configuration, and secrets."""
     data = _data(path)
-    declared = data.get("configuration", {}) if isinstance(data, dict) else {}
-    needed = [one for one in declared.values() if isinstance(one, dict) and one.get("type") == "env"]
+    assert isinstance(data, dict)
+    groups = [data.get("configuration", {}), *data.get("secrets", {}).values()]
+    needed = [one for group in groups for one in group.values() if isinstance(one, dict) and one.get("type") == "env"]
     return [str(one["key"]) for one in needed if "default" not in one]
