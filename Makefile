@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test test-one-half test-other-half lint format vectordb-test pipeline-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills figures-vectordb mutation offline-bundle clean
+.PHONY: demo demo-hardened test test-one-half test-other-half lint format vectordb-test pipeline-test catalogue-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills figures-catalogue figures-vectordb mutation offline-bundle clean
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one in each half at a time; what only computes is not among them.
@@ -59,6 +59,12 @@ vm-test: lint
 
 pipeline-test: lint
 	$(bin)/pytest -q tests/pipeline
+
+catalogue-test: lint
+	$(bin)/python benchmarks/catalogue.py; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
+
+figures-catalogue:
+	$(bin)/python benchmarks/catalogue.py --figures; held=$$?; $(bin)/python benchmarks/page.py; exit $$held
 
 figures-drill:
 	@scripts/install.sh lab,dev

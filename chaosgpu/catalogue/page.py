@@ -25,9 +25,9 @@ $ chaosgpu catalogue copy gpu-memory-leak
 $ chaosgpu lab run --variant fragile -- chaos run experiments/level-1/gpu-memory-leak-fragile.yaml
 ```
 
-What a file says of itself is in its `extensions`, which Chaos Toolkit ignores. Tests play the leak, the retry storm,
-mixed CUDA nodes (fragile) and the driver upgrade, and compare the verdict; the others are written and checked, and what
-was played of them is not recorded yet.
+What a file says of itself is in its `extensions`, which Chaos Toolkit ignores. `make catalogue-test` plays each of them
+in both forms and compares the verdict; it goes on where it was, and keeps each result with its date in
+`figures/catalogue/played.json`. [Figures](figures.md) says how many ended as declared, and which have not been played.
 
 **Levels**: 1 a component, 2 a dependency, 3 infrastructure.
 """

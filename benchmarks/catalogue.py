@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the catalogue in both forms and compares each verdict with what the file declares: `make catalogue-test`.
+
+What ended as declared is not played again while its file is the same; `--again` does, `--only NAME` takes those alone,
+`--figures` plays nothing.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+from catalogue_kept import ROOT, Kept, Play, Result, figures_of, plays_of
+from chaosgpu.catalogue.entries import read_catalogue
+from chaosgpu.errors import ChaosGpuError
+from figures import publish
+
+_TRIES = 3
+
+
+def main() -> int:
+    """Play, keep, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", default=[], help="an experiment, or one play of it; more than once")
+    parser.add_argument("--again", action="store_true", help="play also what ended as declared")
+    parser.add_argument("--figures", action="store_true", help="play nothing, write the figures")
+    args = parser.parse_args()
+    plays = plays_of(read_catalogue(ROOT / "experiments"))
+    kept = Kept(ROOT / "figures/catalogue/played.json")
+    if not args.figures:
+        wanted = [play for play in plays if not args.only or {play.entry.name, play.key} & set(args.only)]
+        _play([play for play in wanted if args.again or kept.lacks(play)], kept)
+    return publish("catalogue", figures_of(plays, kept))
+
+
+def _played(player: Callable[[Play], Result], play: Play) -> Result:
+    """Play it; where the method was not played, again, and how often is kept."""
+    for tries in range(1, _TRIES + 1):
+        result = replace(player(play), tries=tries)
+        if not result.not_played:
+            break
+    return result
+
+
+def _play(plays: list[Play], kept: Kept) -> None:
+    from catalogue_plays import group_of, playing  # noqa: PLC0415 (figures need no lab)
+
+    for group, several in groupby(sorted(plays, key=lambda play: (group_of(play), play.key)), group_of):
+        try:
+            with playing(group) as player:
+                for play in several:
+                    result = _played(player, play)
+                    kept.keep(play, result)
+                    as_declared = "as declared" if result.holds(play) else f"DECLARED {result.expected}"
+                    told = f"{result.verdict}, {as_declared}, {result.took_s} s: {result.reason}"
+                    sys.stdout.write(f"{play.key}: {told}\n")
+                    sys.stdout.flush()
+        except (ChaosGpuError, subprocess.SubprocessError, OSError, AssertionError) as error:
+            sys.stdout.write(f"{' '.join(group)} could not be played to its end: {error}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    sys.exit(main())

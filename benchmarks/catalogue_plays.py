@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays experiments of the catalogue with the real `chaos run`: in labs, on real databases, on systemd hosts."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.cuda_units import SHARE, preload
+from bench.hosts import BENCHES, Bench
+from bench.nodes import balanced, learned, put_toolkits, serving, site, url
+from bench.nodes import play as play_on_hosts
+from bench.plan import me
+from catalogue_kept import ROOT, Play, Result
+from chaosgpu.agent.shim.library import provide
+from chaosgpu.errors import ChaosGpuError
+from chaosgpu.lab.databases import Database, running_database
+from chaosgpu.lab.plan import LabPlan
+from chaosgpu.lab.prepare import LabOptions
+from chaosgpu.lab.up import bring_up, take_down
+from chaosgpu.triton import probes
+from chaosgpu.vectordb import probes as vectors
+
+__all__ = ["group_of", "playing"]
+
+_RUN_S = 420
+_TRIES = 3
+_SETTLE_S = 120.0
+_KV_SHARE = "0.16"
+
+Player = Callable[[Play], Result]
+
+
+def group_of(play: Play) -> tuple[str, str]:
+    """Say what it is played in; what is in one group is played in one lab, one database, one pair of hosts."""
+    needs = play.form.declared.needs
+    if needs.lab:
+        return f"lab {needs.lab}", play.form.declared.service
+    if play.database:
+        return "database", play.database
+    return ("hosts", play.entry.name) if needs.hosts > 1 else ("tests", play.entry.name)
+
+
+@contextmanager
+def playing(group: tuple[str, str]) -> Iterator[Player]:
+    """Give what plays the experiments of one group."""
+    kind, what = group
+    with tempfile.TemporaryDirectory(prefix="chaosgpu-catalogue-") as name:
+        folder = Path(name)
+        if kind == "tests":
+            yield _by_its_test
+        elif kind == "hosts":
+            with _hosts(folder) as player:
+                yield player
+        elif kind == "database":
+            with running_database(what, folder / what, _say) as database:
+                yield lambda play: _on_database(play, folder, database)
+        else:
+            with _lab(folder / "lab", kind.removeprefix("lab "), what) as plan:
+                yield lambda play: _in_lab(play, folder, plan)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _chaos(play: Play, folder: Path, environment: dict[str, str]) -> Result:
+    """Play it in a folder of its own and read the verdict from its ledger."""
+    place = Path(tempfile.mkdtemp(prefix=play.key, dir=folder))
+    began = time.monotonic()
+    words = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--settings", "none.yaml", "run"]
+    done = subprocess.run(
+        [*words, str(play.file)],
+        cwd=place,
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_RUN_S,
+        check=False,
+    )
+    return _result(play, place, began, done.stdout)
+
+
+def _result(play: Play, place: Path, began: float, said: str) -> Result:
+    ledger = place / ".chaosgpu/runs/latest/ledger.jsonl"
+    last = json.loads(ledger.read_text(encoding="utf-8").splitlines()[-1]) if ledger.exists() else {}
+    verdict = str(last.get("verdict", "none"))
+    if verdict != play.form.declared.expected_verdict:
+        _say(said[-6000:])
+    return Result(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict,
+        expected=play.form.declared.expected_verdict,
+        reason=str(last.get("reason", said[-300:]))[:300],
+        took_s=round(time.monotonic() - began, 1),
+        sha256=play.digest,
+    )
+
+
+# --- labs ---
+
+
+@contextmanager
+def _lab(folder: Path, kind: str, variant: str) -> Iterator[LabPlan]:
+    options = LabOptions(
+        directory=folder,
+        variant=variant,
+        lifetime_s=3000,
+        pipeline=kind in {"pipeline", "alerts"},
+        alerts=kind == "alerts",
+        gpu_work=kind == "compute",
+    )
+    tie, hold = os.pipe()  # the lab ends when this process does
+    try:
+        yield _brought_up(options, tie)
+    finally:
+        take_down(folder)
+        os.close(tie)
+        os.close(hold)
+
+
+def _brought_up(options: LabOptions, tie: int) -> LabPlan:
+    """Bring it up; a machine that is busy with other things gets another try."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return bring_up(options, _say, tie)
+        except ChaosGpuError as error:
+            if not left:
+                raise
+            _say(f"once more: {error}")
+    raise AssertionError
+
+
+def _in_lab(play: Play, folder: Path, plan: LabPlan) -> Result:
+    deadline, right = time.monotonic() + _SETTLE_S, 0
+    while right < _TRIES and time.monotonic() < deadline:
+        found = probes.canary_is_right(plan.url, "chat", 1, golden=plan.exported["CHAOSGPU_CANARY"])
+        right = right + 1 if found else 0
+        time.sleep(1)
+    if "CHAOSGPU_LAB_GATEWAY_URL" in plan.exported:
+        time.sleep(8)  # what the last one did has left the last seconds of the traffic, and its alerts have ended
+    return _chaos(play, folder, plan.exported)
+
+
+# --- databases ---
+
+
+def _on_database(play: Play, folder: Path, database: Database) -> Result:
+    path = str(folder / f"{play.key}.vectors.json")
+    kind = database.engine.name
+    secrets = {"key": database.key} if database.key else None
+    vectors.learn_canary(database.url, kind, path, rows=300, dimension=16, timeout_s=60, secrets=secrets)
+    environment = {
+        "VECTORDB_URL": database.url,
+        "VECTORDB_BACKEND": kind,
+        "VECTORDB_KEY": database.key or "none",
+        "CHAOSGPU_VECTORS": path,
+    }
+    return _chaos(play, folder, environment)
+
+
+# --- hosts ---
+
+
+@contextmanager
+def _hosts(folder: Path) -> Iterator[Player]:
+    bench = Bench(BENCHES / f"catalogue-{me().pid}")
+    bench.up(2)
+    try:
+        yield lambda play: _on_hosts(play, folder, bench)
+    finally:
+        bench.down()
+
+
+def _on_hosts(play: Play, folder: Path, bench: Bench) -> Result:
+    one, other = bench.hosts[:2]
+    place = Path(tempfile.mkdtemp(prefix=play.key, dir=folder))
+    mixed, judged = play.entry.name == "mixed-cuda-nodes", play.form.declared.service == "hardened"
+    environment = {"NODE_ONE_URL": url(one), "NODE_OTHER_URL": url(other), "NODE_OTHER": other.name}
+    with ExitStack() as stack:
+        for host in (one, other):
+            lines = f"Environment={SHARE}={_KV_SHARE}" if play.entry.name == "node-kv-cache-shrunk" else ""
+            if mixed:
+                put_toolkits(host)
+                lines = site(host)
+            stack.enter_context(serving(bench, host, lines))
+        if play.entry.name == "node-cuda-errors":
+            built = provide(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaosgpu-shim-")), None)
+            library = preload(other, built)
+            environment |= {"CUDA_ERRORS_LIBRARY": library["path"], "CUDA_ERRORS_SHA256": library["sha256"]}
+        golden = learned(bench, one, place)
+        address = stack.enter_context(balanced(bench, [one, other], golden if judged else None))
+        began = time.monotonic()
+        environment |= {"TRITON_URL": address, "CHAOSGPU_CANARY": str(golden)}
+        played = play_on_hosts(bench, place, play.file, **environment)
+        return _result(play, place, began, played.said)
+
+
+def _by_its_test(play: Play) -> Result:
+    """Play what needs packages of a driver by the test on systemd hosts that builds them and judges the verdict."""
+    began = time.monotonic()
+    chosen = "leaves_them_running" if play.form.declared.service == "fragile" else "held_and_pinned"
+    words = [sys.executable, "-m", "pytest", "-q", "tests/bench/test_drift_experiments.py", "-k", chosen]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
+    if done.returncode or " passed" not in done.stdout:
+        raise ChaosGpuError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+    return Result(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=play.form.declared.expected_verdict,
+        expected=play.form.declared.expected_verdict,
+        reason=f"tests/bench/test_drift_experiments.py ({chosen}) compared it",
+        took_s=round(time.monotonic() - began, 1),
+        sha256=play.digest,
+    )
