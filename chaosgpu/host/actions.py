@@ -197,7 +197,7 @@ def install_packages(  # noqa: PLR0917 (experiments name their arguments)
     hosts: str = "localhost",
     timeout_s: float = 1800.0,
 ) -> JsonObject:
-    """Bring packages of Debian or Ubuntu to other versions, such as a driver that is upgraded under its services.
+    """Bring packages to other versions, by apt or by dnf, such as a driver that is upgraded under its services.
 
     {"name": "the driver is upgraded", "type": "action", "provider": {"type": "python",
      "module": "chaosgpu.host.actions", "func": "install_packages",

@@ -13,11 +13,12 @@ from bench.waiting import wait_until
 from support.rpms import evr, specs
 
 __all__ = [
-    "LOCKS", "PACKAGES", "build", "clear", "installed", "lock_of", "locks", "make_rpm_host", "seen", "served", "use",
+    "LOCKS", "PACKAGES", "build", "by_rpm", "clear", "exactly", "install", "installed", "lock_of", "locks",
+    "make_rpm_host", "seen", "served", "use",
 ]  # fmt: skip
 
 PACKAGES = ("createrepo-c", "dnf", "dnf-plugins-core", "rpm")
-_BUILT = "/srv/built"
+BUILT = "/srv/built"
 LOCKS = "/etc/dnf/plugins/versionlock.list"
 _PORT = 8480
 # As RHEL 9 ships it. Debian's rpm keeps its record in the home of whoever calls it.
@@ -39,11 +40,11 @@ rpm --initdb
 """
 _BUILD = f"""
 set -e
-for spec in {_BUILT}/*.spec; do
-    rpmbuild -bb --quiet --define '_topdir /root/rpmbuild' --define '_rpmdir {_BUILT}' "$spec"
+for spec in {BUILT}/*.spec; do
+    rpmbuild -bb --quiet --define '_topdir /root/rpmbuild' --define '_rpmdir {BUILT}' "$spec"
 done
-rpm -i {_BUILT}/*/rocky-release-*.rpm
-createrepo_c --quiet {_BUILT}
+rpm -i {BUILT}/*/rocky-release-*.rpm
+createrepo_c --quiet {BUILT}
 """
 _REPOSITORY = "[driver]\nname=driver\nbaseurl={}\ngpgcheck=0\nenabled=1\nmetadata_expire=0\n"
 _LOOK = f"""
@@ -52,6 +53,16 @@ rpm -qa --qf '%{{NAME}} %{{EVR}} %{{INSTALLTID}}\\n' | sort
 rpm -Va
 sort {LOCKS}
 find /etc/modprobe.d /usr/lib64 /usr/src /usr/share/nvidia /lib/modules -type f | sort | xargs -r sha256sum
+"""
+_EXACTLY = f"""
+export LC_ALL=C
+rpm -qa --qf '%{{NAME}} %{{EVR}} %{{SHA256HEADER}}\\n' | sort
+rpm -Va
+cat {LOCKS}
+dnf -q --disablerepo='*' repoquery --installed --userinstalled | sort
+find /etc/modprobe.d /usr/lib64 /usr/src /usr/share/nvidia /usr/bin/nv* /lib/modules | sort
+find /etc/modprobe.d /usr/lib64 /usr/src /usr/share/nvidia /usr/bin/nv* /lib/modules -type f | sort | xargs sha256sum
+true
 """
 
 
@@ -62,7 +73,7 @@ def make_rpm_host(host: Host) -> None:
 
 def build(host: Host, to: Path) -> None:
     """Build all packages and the repository on the host, and copy them to the controller."""
-    inside = Path(f"/proc/{host.init()}/root{_BUILT}")
+    inside = Path(f"/proc/{host.init()}/root{BUILT}")
     inside.mkdir(parents=True)
     for name, text in specs().items():
         (inside / name).write_text(text)
@@ -128,3 +139,26 @@ def lock_of(name: str, version: str) -> str:
 def seen(host: Host) -> str:
     """Return everything about the driver that must be equal before and after, as rpm and the file system have it."""
     return host.run(["sh", "-c", _LOOK], timeout_s=60).stdout
+
+
+def install(host: Host, version: str) -> None:
+    """Have the driver in a version: one package locked by the site, one file edited."""
+    named = " ".join(f"{name}-{evr(name, version)}" for name in ("nvidia-open", "nvidia-fabricmanager"))
+    script = f"""
+set -e
+dnf -q -y --refresh install {named}
+dnf -q versionlock add nvidia-fabricmanager-{evr("nvidia-fabricmanager", version)}
+echo LOG_LEVEL=site > /usr/share/nvidia/nvswitch/fabricmanager.cfg
+"""
+    host.run(["sh", "-c", script], timeout_s=120, check=True)
+
+
+def by_rpm(host: Host, name: str, version: str) -> None:
+    """Bring one package to a version past every lock."""
+    whole = evr(name, version).rpartition(":")[2]
+    host.run(["sh", "-c", f"rpm -U --oldpackage {BUILT}/*/{name}-{whole}.*.rpm"], timeout_s=60, check=True)
+
+
+def exactly(host: Host) -> str:
+    """Return all of that, with what dnf has each package for, but not when it was put there."""
+    return host.run(["sh", "-c", _EXACTLY], timeout_s=60, check=True).stdout

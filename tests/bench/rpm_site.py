@@ -41,9 +41,9 @@ class Site:
         """Kill the controller with all that it has started here."""
         self._player.kill()
 
-    def play(self, name: str, **variables: Any) -> Played:
+    def play(self, name: str, *options: str, **variables: Any) -> Played:
         """Play another one."""
-        return self._player.play(name, user="root", **variables)
+        return self._player.play(name, *options, user="root", **variables)
 
     def cut_off(self) -> None:
         """Have no repository any more."""

@@ -130,17 +130,6 @@ def test_a_host_whose_dnf_cannot_lock_is_not_called_done(site: Site) -> None:
     assert "install its versionlock plugin" in told(failed, site.host)
 
 
-def test_what_is_for_apt_alone_says_so_and_touches_nothing(site: Site) -> None:
-    assert site.provision(OLD).status == 0
-    kept = seen(site.host)
-    drill = {"chaosgpu_drill": "d1", "chaosgpu_packages": wanted(LATER)}
-    no_snapshot = "There is no snapshot of drill d1 on this host"
-    for name, said in (("snapshot", "`dpkg` could not be started"), ("pin", no_snapshot), ("rollback", no_snapshot)):
-        refused = site.play(name, **drill)
-        assert (refused.status, seen(site.host)) == (2, kept), refused.said
-        assert told(refused, site.host).startswith(said)
-
-
 def test_a_controller_that_is_killed_leaves_rpm_at_work_and_the_next_run_finds_it_done(site: Site) -> None:
     assert site.provision(OLD).status == 0
     site.host.run(["sh", "-c", "mkdir -p /run/gate; touch /run/gate/nvidia-driver-cuda.post"], check=True)

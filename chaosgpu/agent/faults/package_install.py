@@ -25,8 +25,8 @@ _SHORTEST_S, _LONGEST_S = 10.0, 7200.0
 _INTERVAL_S = 0.3
 _LOCK_S = 5.0
 PROGRAMS = ("/usr/bin/dpkg", "/usr/bin/apt-get")
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]+(:[a-z0-9]+)?")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~^_-]*")
 _HOME = "/var/lib/chaosgpu"
 
 
@@ -44,9 +44,7 @@ class PackageInstall(Fault[PackageParams]):
     """Packages that somebody has upgraded, or downgraded, under a running service."""
 
     name = "package.install"
-    summary = (
-        "Brings packages of Debian or Ubuntu to other versions; the undo brings every one back, without a network."
-    )
+    summary = "Brings packages to other versions, by apt or by dnf; the undo brings every one back, without a network."
     plane = "state"
     tier = "T2"
     fidelity = "exact"
@@ -113,7 +111,7 @@ class PackageInstall(Fault[PackageParams]):
         tools = _tools(context)
         found = _plan(params, tools)
         seen = facts.look(tools)
-        pins = _pins(params, tools, seen) if params.guard else {}
+        pins = _pins(params, tools, seen, found) if params.guard else {}
         if params.guard:
             found = plan.with_same(found, seen, params.packages)
         folder = Path(_root(context)) / "packages" / Path(context.lease_dir or "none").name
@@ -190,23 +188,24 @@ def _names(raw: object) -> Tuple[str, ...]:
 
 
 def _tools(context: Context) -> "Tools":
-    from chaosgpu.agent.packages.tools import Tools  # noqa: PLC0415 (as above)
+    from chaosgpu.agent.packages.tools import of_host  # noqa: PLC0415 (as above)
 
     if context.limited_to_home is not None:
         raise Forbidden(
             f"Under CHAOSGPU_AGENT_HOME={context.limited_to_home} no package of this host is touched. Unset the "
             "variable to work under the host's own policy."
         )
+    tools = of_host()
     missing = [path for path in PROGRAMS if not os.access(path, os.X_OK)]
-    if missing:
+    if missing and not tools.rpm:
         raise Refused(
-            f"{' and '.join(missing)} is not on this host, and packages are changed on Debian and Ubuntu only."
+            f"{' and '.join(missing)} is not on this host, nor are dnf and rpm: its packages cannot be changed."
         )
     if os.geteuid() != 0:
         raise Refused(
             f"Only root may change packages, and this agent runs as user {os.geteuid()}; nothing was touched."
         )
-    return Tools()
+    return tools
 
 
 def _plan(params: PackageParams, tools: "Tools") -> "Plan":
@@ -220,9 +219,14 @@ def _plan(params: PackageParams, tools: "Tools") -> "Plan":
     return found
 
 
-def _pins(params: PackageParams, tools: "Tools", seen: "Facts") -> Dict[str, str]:
+def _pins(params: PackageParams, tools: "Tools", seen: "Facts", found: "Plan") -> Dict[str, str]:
     """Return the file that guards these packages, by its name."""
     from chaosgpu.agent.packages import guard, plan  # noqa: PLC0415 (as above)
+    from chaosgpu.agent.packages.rpm import locking  # noqa: PLC0415 (as above)
+
+    if tools.rpm:
+        versions = {one.name: one.after for one in found.changes if one.after is not None}
+        return {locking.PLACE: locking.text_with(tools, {**versions, **params.packages})}
 
     made_from = {name: one.source for name, one in seen.packages.items() if name in params.packages}
     return {guard.PLACE: guard.preferences(params.packages, {**plan.sources(tools, params.packages), **made_from})}

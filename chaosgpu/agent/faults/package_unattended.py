@@ -17,6 +17,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from chaosgpu.agent.faults.package_upgrade import Upgrade
+    from chaosgpu.agent.packages.tools import Tools
 
 _SHORTEST_S, _LONGEST_S = 10.0, 7200.0
 _INSTALL = PackageInstall()
@@ -136,7 +137,7 @@ class PackageUnattended(Fault[UnattendedParams]):
     @staticmethod
     def _refuse_others(params: UnattendedParams, found: "Upgrade", context: Context) -> None:
         """Refuse where our way there would move what an upgrade would not, such as a package on hold."""
-        changes = _plan(params.to({**found.moves}), _tools(context)).changes
+        changes = _plan(params.to({**found.moves}), _apt(context)).changes
         others = [change.name for change in changes if found.every.get(change.name) != change.after]
         if others:
             raise Refused(
@@ -145,18 +146,25 @@ class PackageUnattended(Fault[UnattendedParams]):
             )
 
 
+def _apt(context: Context) -> "Tools":
+    tools = _tools(context)
+    if tools.rpm:
+        raise Refused("This host has no apt, and what an upgrade by dnf would do is not told; nothing was touched.")
+    return tools
+
+
 def _upgrade(params: UnattendedParams, context: Context) -> "Upgrade":
     from chaosgpu.agent.faults import package_upgrade  # noqa: PLC0415 (see the module's docstring)
     from chaosgpu.agent.packages import facts  # noqa: PLC0415 (see the module's docstring)
 
-    tools = _tools(context)
+    tools = _apt(context)
     return package_upgrade.upgrade(tools, facts.look(tools), params.packages)
 
 
 def _versions(params: UnattendedParams, context: Context) -> JsonObject:
     from chaosgpu.agent.packages import facts  # noqa: PLC0415 (as above)
 
-    found = facts.look(_tools(context))
+    found = facts.look(_apt(context))
     there = {name: found.there(name) for name in params.packages}
     return {name: "not installed" if one is None else one.version for name, one in there.items()}
 

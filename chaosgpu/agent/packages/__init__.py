@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Driver packages of Debian and Ubuntu: read, planned, staged, changed, and put back exactly without a network."""
+"""Driver packages, dpkg's and rpm's: read, planned, staged, changed, and put back exactly without a network."""

@@ -10,8 +10,8 @@ from chaosgpu.agent.values import JsonMapping, JsonValue
 
 __all__ = ["names", "texts", "versions", "within"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]+(:[a-z0-9]+)?")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~^_-]*")
 _LONGEST_S = 7200.0
 
 

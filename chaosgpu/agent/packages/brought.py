@@ -31,6 +31,8 @@ def brought(tools: Tools, packages: Iterable[Path]) -> Brought:
     """Return what these package files hold and the host has not."""
     files: Dict[str, str] = {}
     folders: List[str] = []
+    if tools.rpm:
+        return _by_rpm(tools, packages)
     for package in packages:
         sums = _sums(tools, package)
         for row in tools.run(("dpkg-deb", "--contents", str(package)), _READ_S).out.splitlines():
@@ -51,6 +53,8 @@ def is_that(tools: Tools, name: str, said: str) -> bool:
         return said == f"link {path.readlink()}"
     if not path.is_file():
         return False
+    if said.startswith("sha256 "):
+        return said == f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
     return said == f"md5 {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}"
 
 
@@ -59,6 +63,16 @@ def remove_empty(tools: Tools, folders: Iterable[str]) -> None:
     for name in sorted(folders, reverse=True):
         with contextlib.suppress(OSError):  # somebody has put something in it, or it is gone
             tools.path(name).rmdir()
+
+
+def _by_rpm(tools: Tools, packages: Iterable[Path]) -> Brought:
+    from chaosgpu.agent.packages.rpm import moving  # noqa: PLC0415 (most hosts are of the other kind)
+
+    files, folders = moving.brought(tools, packages)
+    new = {name: said for name, said in files.items() if not os.path.lexists(tools.path(name))}
+    # rpm makes the folders of its files, and what no package owns it does not take away again.
+    above = {str(parent) for name in new for parent in Path(name).parents}
+    return Brought(new, tuple(sorted(name for name in {*folders, *above} if not os.path.lexists(tools.path(name)))))
 
 
 def _entry(row: str) -> Tuple[str, str, str]:

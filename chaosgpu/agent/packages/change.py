@@ -22,6 +22,11 @@ DPKG = ("DPkg::Options::=--force-confdef", "DPkg::Options::=--force-confold", "D
 def put_in(tools: Tools, snapshot: Snapshot, within_s: float) -> None:
     """Bring every package to its version after; Refused where apt does not get through."""
     wait_free(tools, LOCK_WITHIN_S)
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import moving  # noqa: PLC0415 (most hosts are of the other kind)
+
+        moving.put_in(tools, snapshot, within_s)
+        return
     held = look(tools).held() & set(snapshot.names)
     policy = local_only(snapshot.folder)
     files = [snapshot.file("after", one) for one in snapshot.after.values()]

@@ -6,7 +6,7 @@ import sys
 from typing import Callable, List, Mapping
 
 from chaosgpu.agent.errors import AgentError, BadRequest
-from chaosgpu.agent.packages.tools import Tools
+from chaosgpu.agent.packages.tools import Tools, of_host
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["Verb", "main"]
@@ -19,7 +19,7 @@ def main(words: List[str], verbs: Mapping[str, Verb]) -> int:
     try:
         if len(words) != 1 or words[0] not in verbs:
             raise BadRequest(f"It is one of {', '.join(verbs)}, not {' '.join(words)!r}.")
-        answer = verbs[words[0]](_request(), Tools())
+        answer = verbs[words[0]](_request(), of_host())
     except AgentError as error:
         answer = {"error": {"kind": error.kind, "message": str(error)}}
     sys.stdout.write(json.dumps(answer) + "\n")

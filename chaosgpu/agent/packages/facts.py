@@ -21,6 +21,7 @@ class Facts:
     unfinished: Tuple[str, ...]
     module: Optional[str]
     module_source: Optional[str] = None
+    manager: str = "dpkg"
 
     def there(self, name: str) -> Optional[Package]:
         """Return a package that is on the host, None for one that is not or has only left its configuration."""
@@ -34,6 +35,12 @@ class Facts:
 
 def look(tools: Tools) -> Facts:
     """Read them; nothing is changed."""
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import status  # noqa: PLC0415 (most hosts are of the other kind)
+
+        found = status.read_packages(tools)
+        half = tuple(status.broken(found))
+        return Facts(found, frozenset(), half, loaded(tools), loaded_source(tools), tools.manager)
     packages = read_packages(tools)
     unfinished = [*broken(packages), *(f"{tools.admin}/updates/{name}" for name in interrupted(tools))]
     return Facts(packages, read_auto(tools), tuple(unfinished), loaded(tools), loaded_source(tools))

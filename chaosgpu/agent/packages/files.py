@@ -5,22 +5,24 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 from chaosgpu.agent.packages.status import Package
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["LEAVINGS", "MANAGED", "absent", "changed_by_somebody", "content_digest", "digest", "managed", "owned"]
+__all__ = [
+    "LEAVINGS", "MANAGED", "absent", "changed_by_somebody", "conffiles", "content_digest", "digest", "managed", "owned",
+]  # fmt: skip
 
 # What decides which driver is installed, loaded and found. Each file is kept whole in a snapshot.
 MANAGED = (
     "etc/apt/preferences", "etc/apt/preferences.d/*", "etc/modprobe.d/*", "etc/modules-load.d/*",
     "etc/ld.so.conf.d/*", "etc/default/grub", "etc/default/grub.d/*", "etc/docker/daemon.json", "etc/cdi/*",
     "etc/nvidia/*", "etc/nvidia-container-runtime/*", "etc/udev/rules.d/*nvidia*", "etc/alternatives/*nvidia*",
-    "etc/alternatives/*glx*", "etc/alternatives/*cuda*",
+    "etc/alternatives/*glx*", "etc/alternatives/*cuda*", "etc/dnf/plugins/versionlock.list", "etc/dnf/modules.d/*",
 )  # fmt: skip
-# What dpkg leaves beside a configuration file that somebody has edited.
-LEAVINGS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".dpkg-tmp")
+# What dpkg and rpm leave beside a configuration file that somebody has edited.
+LEAVINGS = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".dpkg-tmp", ".rpmnew", ".rpmorig", ".rpmsave")
 absent = "absent"
 _BLOCK = 1 << 20
 _VERIFY_S = 120.0
@@ -50,13 +52,26 @@ def digest(path: Path) -> str:
 
 
 def owned(tools: Tools, package: Package) -> List[str]:
-    """Return the paths that a package owns, as dpkg keeps them."""
+    """Return the paths that a package owns, as dpkg or rpm keeps them."""
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import status  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return status.owned(tools, package)
     for name in (f"{package.name}:{package.architecture}", package.name):
         path = tools.admin / "info" / f"{name}.list"
         if path.exists():
             lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
             return [line for line in lines if line not in ("", "/.")]
     return []
+
+
+def conffiles(tools: Tools, package: Package) -> Tuple[Tuple[str, str], ...]:
+    """Return a package's configuration files with the digest that dpkg or rpm has of each."""
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import status  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return status.conffiles(tools, package)
+    return package.conffiles
 
 
 def managed(tools: Tools, extra: Iterable[str] = ()) -> Dict[str, str]:
@@ -79,6 +94,10 @@ def changed_by_somebody(tools: Tools, names: Sequence[str]) -> List[str]:
     """
     if not names:
         return []
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import status  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return status.edited(tools, names)
     said = tools.run(tools.dpkg("--verify", *names), _VERIFY_S)
     rows = (line.split() for line in said.out.splitlines())
     return [row[-1] for row in rows if row and "c" not in row[1:-1] and (row[0] == "missing" or "5" in row[0])]

@@ -11,6 +11,7 @@ from typing import Dict, Iterable, List, Tuple
 from chaosgpu.agent import values
 from chaosgpu.agent.packages import dkms
 from chaosgpu.agent.packages.facts import Facts
+from chaosgpu.agent.packages.files import conffiles as conffiles_of
 from chaosgpu.agent.packages.files import digest, managed, owned
 from chaosgpu.agent.packages.module import built
 from chaosgpu.agent.packages.tools import Tools
@@ -35,8 +36,9 @@ def fingerprint(tools: Tools, facts: Facts, names: Iterable[str], conffiles: Ite
             packages[name] = "absent"
             continue
         packages[name] = f"{one.version} {one.want} {one.flag} {one.status}"
-        listed.update({f"{name} {path}": said for path, said in one.conffiles})
-        paths.update(path for path, _ in one.conffiles)
+        theirs = conffiles_of(tools, one)
+        listed.update({f"{name} {path}": said for path, said in theirs})
+        paths.update(path for path, _ in theirs)
     for name in scope:
         one = facts.packages.get(name)
         for path in [] if one is None else owned(tools, one):

@@ -12,10 +12,11 @@ from chaosgpu.agent.packages.facts import look
 from chaosgpu.agent.packages.locks import wait_free
 from chaosgpu.agent.packages.marks import set_wanted
 from chaosgpu.agent.packages.policy import pins
+from chaosgpu.agent.packages.rpm import locking
 from chaosgpu.agent.packages.stage import sync_file
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["GUARD_PRIORITY", "PLACE", "gaps", "guard", "hold", "pin", "preferences", "unguard"]
+__all__ = ["GUARD_PRIORITY", "PLACE", "gaps", "guard", "hold", "pin", "place_of", "preferences", "unguard"]
 
 PLACE = "/etc/apt/preferences.d/00-chaosgpu"
 GUARD_PRIORITY = 1001  # over NVIDIA's own pinning packages, and enough for a downgrade
@@ -27,9 +28,14 @@ def preferences(versions: Mapping[str, str], sources: Mapping[str, str]) -> str:
     return "# chaosgpu: packages that must not move.\n\n" + pins(versions, sources, GUARD_PRIORITY)
 
 
+def place_of(tools: Tools) -> str:
+    """Return the file that pins: one of ours for apt, the list of locks of dnf's plugin, which others fill too."""
+    return locking.PLACE if tools.rpm else PLACE
+
+
 def pin(tools: Tools, text: str) -> None:
     """Have apt read these preferences: whole or not at all."""
-    path = tools.path(PLACE)
+    path = tools.path(place_of(tools))
     new = path.with_name("." + path.name + ".new")  # apt does not read names with a dot before
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +48,9 @@ def pin(tools: Tools, text: str) -> None:
 
 
 def hold(tools: Tools, names: Iterable[str]) -> None:
-    """Hold those of these packages that are there."""
+    """Hold those of these packages that are there; with dnf a lock does both, and stands already."""
+    if tools.rpm:
+        return
     facts = look(tools)
     set_wanted(tools, [(name, "hold") for name in sorted(names) if facts.there(name) is not None])
 
@@ -50,6 +58,9 @@ def hold(tools: Tools, names: Iterable[str]) -> None:
 def guard(tools: Tools, versions: Mapping[str, str]) -> List[str]:
     """Pin and hold these packages; return what is not guarded afterwards, which is nothing where it went well."""
     wait_free(tools, _LOCK_S)
+    if tools.rpm:
+        pin(tools, locking.text_with(tools, versions))
+        return gaps(tools, versions)
     packages = look(tools).packages
     pin(tools, preferences(versions, {name: packages[name].source for name in versions if name in packages}))
     hold(tools, versions)
@@ -59,6 +70,9 @@ def guard(tools: Tools, versions: Mapping[str, str]) -> List[str]:
 def unguard(tools: Tools, names: List[str]) -> None:
     """Take our pins and these holds away."""
     wait_free(tools, _LOCK_S)
+    if tools.rpm:
+        pin(tools, locking.text_without(tools, names))
+        return
     tools.path(PLACE).unlink(missing_ok=True)
     held = look(tools).held()
     set_wanted(tools, [(name, "install") for name in names if name in held])
@@ -67,7 +81,8 @@ def unguard(tools: Tools, names: List[str]) -> None:
 def gaps(tools: Tools, versions: Mapping[str, str]) -> List[str]:
     """Return a sentence for each package that is not at its version, not held, or not pinned to it."""
     facts = look(tools)
-    chosen = _candidates(tools, versions)
+    chosen = {} if tools.rpm else _candidates(tools, versions)
+    locks = locking.locked(tools) if tools.rpm else {}
     found = []
     for name, version in sorted(versions.items()):
         one = facts.there(name)
@@ -76,6 +91,9 @@ def gaps(tools: Tools, versions: Mapping[str, str]) -> List[str]:
             continue
         if one.version != version:
             found.append(f"{name} is {one.version}, and should be {version}")
+        if tools.rpm:
+            found += locking.open_to(name, version, locks)
+            continue
         if one.want != "hold":
             found.append(f"{name} is not held")
         if chosen.get(name) != version:

@@ -7,7 +7,7 @@ from typing import Dict, List, Set, Tuple
 from chaosgpu.agent import values
 from chaosgpu.agent.packages.brought import is_that
 from chaosgpu.agent.packages.facts import Facts, look
-from chaosgpu.agent.packages.files import LEAVINGS, absent, managed, owned
+from chaosgpu.agent.packages.files import LEAVINGS, absent, conffiles, managed, owned
 from chaosgpu.agent.packages.fingerprint import differences, digest_of, fingerprint
 from chaosgpu.agent.packages.initramfs import contents
 from chaosgpu.agent.packages.snapshot import Snapshot, changed_files
@@ -17,6 +17,8 @@ from chaosgpu.agent.values import JsonObject
 __all__ = ["Verdict", "foreign_files", "judge", "strangers"]
 
 _MOST_NAMED = 5
+_LOGS = {"dpkg": "/var/log/apt/term.log", "rpm": "`rpm -Va` and `dnf check`"}
+_MENDS = {"dpkg": "`dpkg --configure -a`", "rpm": "`dnf check`"}
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,10 @@ def _wrong(snapshot: Snapshot, facts: Facts, found: List[str], unfinished: List[
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         wrong.append(
             f"The packages are not as they were: {'; '.join(found[:_MOST_NAMED])}{more}. See "
-            f"/var/log/apt/term.log, mend what it names, then undo again: the package files are in {snapshot.folder}."
+            f"{_LOGS[facts.manager]}, mend what it names, then undo again: the package files are in {snapshot.folder}."
         )
     if unfinished:
-        wrong.append(f"{', '.join(unfinished)} was left half-done by somebody: `dpkg --configure -a`.")
+        wrong.append(f"{', '.join(unfinished)} was left half-done by somebody: {_MENDS[facts.manager]}.")
     if _runs_another(snapshot, facts):
         same = facts.module == snapshot.module
         wrong.append(
@@ -134,5 +136,5 @@ def _files_of(tools: Tools, snapshot: Snapshot, facts: Facts, packages: Set[str]
     listed = [key.split(" ", 1) for key in values.mapping(snapshot.fingerprint, "conffiles")]
     found = {path for name, path in listed if name in packages}
     present = [facts.packages[name] for name in packages if name in facts.packages]
-    found |= {path for one in present for path, _ in one.conffiles}
+    found |= {path for one in present for path, _ in conffiles(tools, one)}
     return found | {path for one in present for path in owned(tools, one)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dpkg's locks: waited for with a deadline, and never removed: whoever holds one is at work.
+"""dpkg's and rpm's locks: waited for with a deadline, and never removed: whoever holds one is at work.
 
 A script of a package goes on when its dpkg is killed, and holds no lock: a module that DKMS is just compiling would be
 installed some minutes later, over what the way back has brought. So scripts are waited for, too.
@@ -9,7 +9,8 @@ import fcntl
 import os
 import re
 import struct
-from typing import Optional, Tuple
+from pathlib import Path
+from typing import List, Optional, Tuple
 
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.tools import Tools
@@ -21,13 +22,14 @@ _FLOCK = "hhlll"  # struct flock of 64-bit Linux: type, whence, start, length, p
 _STEP_S = 0.1
 _SHELLS = frozenset({b"sh", b"dash", b"bash", b"perl", b"python3"})
 _DKMS = (b"/usr/sbin/dkms", b"/usr/lib/dkms/common.postinst")
-_SCRIPT = re.compile(rb"/var/lib/dpkg/(?:info/[^/]+\.|tmp\.ci/)(?:preinst|postinst|prerm|postrm|config)")
+_SCRIPT = re.compile(
+    rb"/var/lib/dpkg/(?:info/[^/]+\.|tmp\.ci/)(?:preinst|postinst|prerm|postrm|config)|/var/tmp/rpm-tmp\.\w+"
+)
 
 
 def holder(tools: Tools) -> Optional[int]:
     """Return the process that holds one of the locks, None where both are free; 0 where it cannot be told."""
-    for name in _NAMES:
-        path = tools.admin / name
+    for path in _paths(tools):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -44,6 +46,12 @@ def holder(tools: Tools) -> Optional[int]:
     return None
 
 
+def _paths(tools: Tools) -> List[Path]:
+    if tools.rpm:
+        return [Path(tools.run(("rpm", "--eval", "%{_dbpath}"), 10.0).out.strip()) / ".rpm.lock"]
+    return [tools.admin / name for name in _NAMES]
+
+
 def wait_free(tools: Tools, within_s: float) -> None:
     """Wait until both are free and no script runs; Unanswered, with who it is, where they are not in time."""
     end_s = tools.now_s() + within_s
@@ -53,9 +61,8 @@ def wait_free(tools: Tools, within_s: float) -> None:
         if pid is None and running is None:
             return
         if tools.now_s() >= end_s:
-            who = (
-                f"dpkg is locked by process {pid}" if running is None else f"Process {running} runs a package's script"
-            )
+            locked = f"{tools.manager} is locked by process {pid}"
+            who = locked if running is None else f"Process {running} runs a package's script"
             raise Unanswered(
                 f"{who} since more than {within_s:.0f} s. It is not ended and no lock is removed: see "
                 f"`ps -p {pid or running}`, wait for it, then ask again."
@@ -83,9 +90,11 @@ def _runs_script(name: str) -> bool:
 
 
 def _root_of(name: str) -> Tuple[int, int]:
-    """Return which folder is the root of a process, by dpkg's own folder in it."""
-    try:
-        about = os.stat(f"/proc/{name}/root/var/lib/dpkg")  # noqa: PTH116 (as above)
-    except OSError:
-        return (0, 0)
-    return (about.st_dev, about.st_ino)
+    """Return which folder is the root of a process, by dpkg's or rpm's own folder in it."""
+    for kept in ("dpkg", "rpm"):
+        try:
+            about = os.stat(f"/proc/{name}/root/var/lib/{kept}")  # noqa: PTH116 (as above)
+        except OSError:
+            continue
+        return (about.st_dev, about.st_ino)
+    return (0, 0)

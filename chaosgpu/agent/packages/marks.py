@@ -32,11 +32,13 @@ def read_auto(tools: Tools) -> FrozenSet[str]:
 def set_auto(tools: Tools, names: Iterable[str], *, auto: bool) -> None:
     """Give or take the mark; whether it is so is read back by whoever asks."""
     listed = sorted(names)
-    if listed:
+    if listed and not tools.rpm:  # dnf's own record of that is not touched by rpm
         tools.run(tools.apt("apt-mark", "auto" if auto else "manual", *listed), _WITHIN_S)
 
 
 def set_wanted(tools: Tools, wants: Iterable["tuple[str, str]"]) -> Done:
-    """Set what dpkg wants of packages: `hold`, `install`; likewise read back by whoever asks."""
+    """Set what dpkg wants of packages: `hold`, `install`; likewise read back by whoever asks; not with rpm."""
+    if tools.rpm:
+        return Done((), 0, "", "")
     lines = "".join(f"{name}\t{want}\n" for name, want in wants)
     return tools.run(tools.dpkg("--set-selections"), _WITHIN_S, stdin=lines)

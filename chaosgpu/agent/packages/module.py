@@ -14,6 +14,7 @@ _PROC = "/proc/driver/nvidia/version"
 _SYS = "/sys/module/nvidia/version"
 _SOURCE = "/sys/module/nvidia/srcversion"
 _WITHIN_S = 10.0
+_BUILT = ("updates", "extra", "weak-updates")  # the two last are those of RHEL and its like
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
 
 
@@ -43,7 +44,8 @@ def built(tools: Tools) -> Dict[str, str]:
     base = tools.path("/lib/modules")
     if not base.is_dir():
         return {}
-    found = (path for kernel in sorted(base.iterdir()) for path in sorted(kernel.glob("updates/**/nvidia*.ko*")))
+    places = (kernel / folder for kernel in sorted(base.iterdir()) for folder in _BUILT)
+    found = (path for place in places for path in sorted(place.glob("**/nvidia*.ko*")))
     return {f"/{path.relative_to(tools.root)}": made_of(tools, path) for path in found}
 
 

@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 WITHIN_S = 60.0
+_HALF_DONE = {"dpkg": "`dpkg --configure -a`, or `apt-get -f install`,", "rpm": "`dnf check` tells what, and mend it"}
 FORCES = ("-q", "-y", "--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages", "--ignore-hold")
 _INSTALL = re.compile(r"Inst (\S+)(?: \[([^\]]+)\])? \((\S+) ")
 _REMOVE = re.compile(r"(?:Remv|Purg) (\S+)(?: \[([^\]]+)\])?")
@@ -27,6 +28,12 @@ _NEVER = re.compile(
     r"(apt|apt-utils|base-files|bash|coreutils|dash|dpkg|init|init-system-helpers|libapt-pkg[\d.]+\w*|libc6|libc-bin|"
     r"libssl\d\S*|openssh-server|passwd|perl-base|python3|python3(\.\d+)?-minimal|python3\.\d+|libpython3\S*|sudo|systemd|"
     r"systemd-sysv|tar|util-linux|zlib1g)(:\S+)?"
+)
+_NEVER_OF_RPM = re.compile(
+    r"(audit-libs|basesystem|bash|coreutils\S*|dnf|dnf-data|dnf-plugins-core|filesystem|glibc\S*|krb5-libs|libcap|libdnf|"
+    r"libgcc|librepo|libselinux|libsolv|openssh|openssh-server|openssl-libs|pam|passwd|popt|python3|python3\.\d+|"
+    r"python3-(libs|dnf\S*|hawkey|libdnf|rpm)|redhat-release|rocky-release|almalinux-release|rpm|rpm-libs|setup|"
+    r"shadow-utils|sqlite-libs|sudo|systemd|systemd-libs|tar|util-linux\S*|xz-libs|zlib)(\.\w+)?"
 )
 
 
@@ -80,6 +87,12 @@ def plan(tools: Tools, facts: Facts, wanted: Mapping[str, str]) -> Plan:
 
     The host's lists of packages decide what there is; they are not refreshed here.
     """
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import dnf  # noqa: PLC0415 (most hosts are of the other kind)
+
+        listed = dnf.changes(tools, wanted)
+        _see_whole(listed, facts, wanted)
+        return Plan(tuple(listed))
     with tempfile.TemporaryDirectory(prefix="chaosgpu-plan-") as scratch:
         options = private(tools, Path(scratch) / "policy", pins(wanted, sources(tools, wanted), CHANGE_PRIORITY))
         named = [f"{name}={version}" for name, version in sorted(wanted.items())]
@@ -110,8 +123,8 @@ def refuse_unfinished(facts: Facts) -> None:
     """Refuse a host on which dpkg has left work half-done."""
     if facts.unfinished:
         raise Refused(
-            f"dpkg has left work half-done on this host ({', '.join(facts.unfinished[:5])}): `dpkg --configure -a`, or "
-            "`apt-get -f install`, first; nothing was changed."
+            f"{facts.manager} has left work half-done on this host ({', '.join(facts.unfinished[:5])}): "
+            f"{_HALF_DONE[facts.manager]} first; nothing was changed."
         )
 
 
@@ -120,10 +133,11 @@ def refuse_harm(found: Plan, facts: Facts, may_remove: Sequence[str]) -> None:
     gone = [change.name for change in found.changes if change.kind == "remove" and change.name not in may_remove]
     if gone:
         raise Refused(
-            f"apt would remove {', '.join(gone)} for it, and nothing was changed. Name them in may_remove, or name "
-            "versions that can stay together."
+            f"{_says(facts)} would remove {', '.join(gone)} for it, and nothing was changed. Name them in may_remove, "
+            "or name versions that can stay together."
         )
-    vital = [change.name for change in found.changes if _NEVER.fullmatch(change.name) or _essential(change, facts)]
+    never = _NEVER_OF_RPM if facts.manager == "rpm" else _NEVER
+    vital = [change.name for change in found.changes if never.fullmatch(change.name) or _essential(change, facts)]
     if vital:
         raise Refused(f"It would change {', '.join(vital)}, which this host and the way back stand on; it is not done.")
     left = [change.name for change in found.changes if change.before is None and change.name in facts.packages]
@@ -144,12 +158,21 @@ def _see_whole(changes: Sequence[Change], facts: Facts, wanted: Mapping[str, str
     for change in changes:
         there = facts.there(change.name)
         if (None if there is None else there.version) != change.before:
-            raise Unanswered(f"apt and dpkg do not agree about {change.name}: apt has {change.before} for installed.")
+            asked = _says(facts)
+            raise Unanswered(
+                f"{asked} and {facts.manager} do not agree: {asked} has {change.name} {change.before} for installed."
+            )
     ends = {change.name: change.after for change in changes}
     for name, version in wanted.items():
         there = facts.there(name)
-        if ends.get(name, None if there is None else there.version) != version:
-            raise Refused(f"apt would not bring {name} to {version}; nothing was changed.")
+        would = ends.get(name, None if there is None else there.version)
+        if would != version:
+            epoch = f" Its whole version is {would}: write the epoch." if str(would).endswith(f":{version}") else ""
+            raise Refused(f"{_says(facts)} would not bring {name} to {version}; nothing was changed.{epoch}")
+
+
+def _says(facts: Facts) -> str:
+    return "dnf" if facts.manager == "rpm" else "apt"
 
 
 def sources(tools: Tools, wanted: Mapping[str, str]) -> Dict[str, str]:

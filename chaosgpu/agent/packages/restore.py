@@ -2,8 +2,9 @@
 """The way back: from whatever state dpkg was left in, without a network, to what the snapshot has; again is harmless.
 
 Two rungs: apt with the package files that were kept, then dpkg with force where apt gives up (a package that must be
-reinstalled, a dependency that nothing fits). What DKMS had built is put back instead of compiled again, and images to
-boot from are made anew where they differ. What somebody brought to a third version meanwhile is not touched.
+reinstalled, a dependency that nothing fits); or rpm, then rpm with force. What DKMS had built is put back instead of
+compiled again, and images to boot from are made anew where they differ. What somebody brought to a third version
+meanwhile is not touched.
 """
 
 from typing import Dict, List, Sequence, Set, Tuple
@@ -61,6 +62,9 @@ class _Way:
         facts = look(self._tools)
         if not self._wrong(facts):
             return
+        if self._tools.rpm:
+            self._by_rpm()
+            return
         self._stand_before_dkms()
         if facts.unfinished:
             self._run(self._tools.dpkg("--configure", "-a"))  # it may fail: the package is on its way out
@@ -91,6 +95,8 @@ class _Way:
     def files(self) -> None:
         """Put back the files of /etc that the change has changed; what somebody edited since stays."""
         snapshot = self._snapshot
+        if self._tools.rpm:
+            self._remove_leavings()
         theirs = foreign_files(self._tools, snapshot, look(self._tools))
         stood = values.mapping(snapshot.fingerprint, "managed")
         for name in self._changed(stood):
@@ -144,6 +150,23 @@ class _Way:
             self._run(self._tools.dpkg(*_PURGE, *extra))
         if files:
             self._run(self._tools.dpkg(*_INSTALL, *files))
+
+    def _by_rpm(self) -> None:
+        from chaosgpu.agent.packages.rpm import moving  # noqa: PLC0415 (most hosts are of the other kind)
+
+        for rung in range(2):
+            wrong = self._wrong(look(self._tools))
+            if not wrong:
+                return
+            for words in moving.rungs(*self._sides(wrong))[rung]:
+                self._run(words)
+
+    def _remove_leavings(self) -> None:
+        from chaosgpu.agent.packages.rpm import moving  # noqa: PLC0415 (most hosts are of the other kind)
+
+        sides = (("before", self._snapshot.before), ("after", self._snapshot.after))
+        files = [self._snapshot.folder / side / one.file for side, found in sides for one in found.values()]
+        moving.remove_leavings(self._tools, [path for path in files if path.is_file()])
 
     def _sides(self, wrong: Sequence[Change]) -> Tuple[List[str], List[str]]:
         """Return the package files to install and the names of what has to go."""

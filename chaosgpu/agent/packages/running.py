@@ -12,7 +12,7 @@ from chaosgpu.agent.packages.tools import Tools
 __all__ = ["module_findings"]
 
 # What has to be of the version of the module that runs, in the three worlds of packages.
-_LIBRARY = re.compile(r"libnvidia-compute(-\d+)?(-server)?|libcuda1")
+_LIBRARY = re.compile(r"libnvidia-compute(-\d+)?(-server)?|libcuda1|nvidia-driver-(cuda-)?libs")
 
 
 def module_findings(tools: Tools, facts: Facts) -> Tuple[List[str], List[str]]:

@@ -42,7 +42,9 @@ def keep(tools: Tools, folder: Path, digests: Mapping[str, str]) -> JsonObject:
             sync_file(folder / sha256)
             mode = stat.S_IMODE(about.st_mode)
             owner = {"user": about.st_uid, "group": about.st_gid}
-            kept[name] = {"sha256": sha256, "mode": mode, **owner, "attributes": _attributes(path)}
+            # rpm tells a file with another time from its own.
+            about_it: JsonObject = {"attributes": _attributes(path), "changed_ns": about.st_mtime_ns}
+            kept[name] = {"sha256": sha256, "mode": mode, **owner, **about_it}
     sync_folder(str(folder))
     return {**kept}
 
@@ -78,6 +80,9 @@ def _write(source: Path, new: Path, how: JsonMapping) -> None:
     for name in attributes:
         with contextlib.suppress(OSError):  # another file system, or a label that the policy no longer knows
             os.setxattr(new, name, bytes.fromhex(values.text(attributes, name)))
+    if "changed_ns" in how:
+        changed_ns = values.whole(how, "changed_ns", 0, 1 << 63)
+        os.utime(new, ns=(changed_ns, changed_ns))
     sync_file(new)
 
 

@@ -18,7 +18,7 @@ from chaosgpu.agent.packages import dkms, initramfs
 from chaosgpu.agent.packages.brought import Brought, brought
 from chaosgpu.agent.packages.dkms_stand_in import KEPT
 from chaosgpu.agent.packages.facts import Facts
-from chaosgpu.agent.packages.files import changed_by_somebody, content_digest, managed, owned
+from chaosgpu.agent.packages.files import changed_by_somebody, conffiles, content_digest, managed, owned
 from chaosgpu.agent.packages.fingerprint import fingerprint
 from chaosgpu.agent.packages.plan import Change, Plan, refuse_unfinished
 from chaosgpu.agent.packages.saved import keep
@@ -117,7 +117,7 @@ def _sides(found: Plan) -> Tuple[Dict[str, str], Dict[str, str]]:
 
 def _keep_all(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Mapping[str, str]) -> None:
     before, after = _sides(found)
-    native = tools.run(tools.dpkg("--print-architecture"), 10.0).out.strip()
+    native = tools.native()
     old = stage(tools, folder / "before", before, native)
     new = stage(tools, folder / "after", after, native)
     files = {name: folder / "before" / one.file for name, one in old.items()}
@@ -128,7 +128,7 @@ def _keep_all(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Map
             "installed, though its version is the same; nothing was changed."
         )
     there = [facts.packages[change.name] for change in found.changes if change.before is not None]
-    listed = [path for one in there for path, _ in one.conffiles]
+    listed = [path for one in there for path, _ in conffiles(tools, one)]
     coming = brought(tools, [folder / "after" / one.file for one in new.values()])
     coming = Brought({**coming.files, **brings}, coming.folders)
     listed += coming.files

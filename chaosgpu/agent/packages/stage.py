@@ -9,7 +9,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.packages.files import content_digest
@@ -37,6 +37,10 @@ class Staged:
 
 def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) -> Dict[str, Staged]:
     """Have the file of each package in this folder, durable; from apt's cache where it is there, else by apt."""
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import dnf  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return _durable(folder, dnf.stage(tools, folder, wanted))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _from_archives(tools, folder, wanted)
     missing = _missing(wanted, _read(tools, folder, native))
@@ -51,7 +55,10 @@ def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) ->
                 f"{said.sentence()}. Bring it to {_ARCHIVES} or to the mirror (where it is installed and nowhere to be "
                 "had any more, dpkg-repack makes one); nothing was changed."
             )
-    found = {name: one for name, one in _read(tools, folder, native).items() if name in wanted}
+    return _durable(folder, {name: one for name, one in _read(tools, folder, native).items() if name in wanted})
+
+
+def _durable(folder: Path, found: Dict[str, Staged]) -> Dict[str, Staged]:
     for one in found.values():
         sync_file(folder / one.file)
     sync_folder(str(folder))
@@ -64,9 +71,7 @@ def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]], m
     `folder` need not be there yet. What no list of packages knows the size of counts nothing.
     """
     named = sorted({f"{name}={version}" for name, version in wanted})
-    said = tools.run(tools.apt("apt-cache", "show", *named), _READ_S).out if named else ""
-    files = {row.get("Filename", ""): int(row["Size"]) for row in stanzas(said) if row.get("Size", "").isdigit()}
-    needed = sum(files.values()) + more_bytes + _SPARE_BYTES
+    needed = _size(tools, named) + more_bytes + _SPARE_BYTES
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     if free < needed:
@@ -74,6 +79,16 @@ def refuse_full(tools: Tools, folder: Path, wanted: Iterable[Tuple[str, str]], m
             f"{there} has {free >> 20} MiB left, and keeping the files of {len(named)} packages takes "
             f"{needed >> 20} MiB with some to spare: free some; nothing was changed."
         )
+
+
+def _size(tools: Tools, named: Sequence[str]) -> int:
+    if tools.rpm:  # what is installed of them, once for each side: a package file is smaller than what it unpacks
+        names = [one.partition("=")[0] for one in named]
+        said = tools.run(("rpm", "-q", "--qf", "%{LONGSIZE}\\n", *names), _READ_S).out if names else ""
+        return sum(int(line) for line in said.split() if line.isdigit())
+    said = tools.run(tools.apt("apt-cache", "show", *named), _READ_S).out if named else ""
+    files = {row.get("Filename", ""): int(row["Size"]) for row in stanzas(said) if row.get("Size", "").isdigit()}
+    return sum(files.values())
 
 
 def refuse_memory(root: str) -> None:
@@ -92,6 +107,10 @@ def refuse_memory(root: str) -> None:
 
 def same_build(tools: Tools, path: Path, package: Package) -> bool:
     """Tell whether a package file is what is installed, not another build of the same version; by its list of files."""
+    if tools.rpm:
+        from chaosgpu.agent.packages.rpm import dnf  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return dnf.same_build(tools, path, package)
     for name in (f"{package.name}:{package.architecture}", package.name):
         installed = tools.admin / "info" / f"{name}.md5sums"
         if installed.exists():

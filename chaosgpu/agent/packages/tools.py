@@ -14,7 +14,7 @@ from typing import Callable, Mapping, Sequence, Tuple
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.process import end_group, identity, process_tree
 
-__all__ = ["Done", "Tools", "searched"]
+__all__ = ["Done", "Tools", "of_host", "searched"]
 
 _PR_SET_PDEATHSIG = 1
 _ENVIRONMENT: Mapping[str, str] = {
@@ -56,15 +56,26 @@ def searched(first: str) -> str:
 
 @dataclass(frozen=True)
 class Tools:
-    """apt and dpkg of one root folder; `/` but in tests."""
+    """apt and dpkg of one root folder, `/` but in tests; or dnf and rpm, where `rpm` says so."""
 
     root: str = "/"
+    rpm: bool = False
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def path(self, name: str) -> Path:
         """Return where a file of the host lies."""
         return Path(self.root) / name.lstrip("/")
+
+    @property
+    def manager(self) -> str:
+        """What keeps the record of packages, as a sentence names it."""
+        return "rpm" if self.rpm else "dpkg"
+
+    def native(self) -> str:
+        """Return the architecture of the host as its packages name it; empty where it is not told."""
+        words = ("rpm", "--eval", "%{_arch}") if self.rpm else self.dpkg("--print-architecture")
+        return self.run(words, 10.0).out.strip()
 
     @property
     def admin(self) -> Path:
@@ -137,6 +148,12 @@ class Tools:
         for one in started[1:]:  # dpkg and its scripts may have a session of their own
             end_group(one, self.sleep)
         child.wait()
+
+
+def of_host() -> Tools:
+    """Return the tools of this host: those of dnf and rpm only where apt and dpkg are not there."""
+    there = {name: os.access(f"/usr/bin/{name}", os.X_OK) for name in ("apt-get", "dnf", "dpkg", "rpm")}
+    return Tools(rpm=there["dnf"] and there["rpm"] and not (there["apt-get"] and there["dpkg"]))
 
 
 def _end_with_us() -> Callable[[], object]:

@@ -19,7 +19,7 @@ def verify(request: JsonMapping, tools: Tools) -> JsonObject:
     """Say what is wrong; `against`: the lock, with its guards, or the drill's snapshot."""
     against = request.get("against", "lock")
     facts = look(tools)
-    wrong = [f"dpkg has left work half-done: {', '.join(facts.unfinished[:5])}"] if facts.unfinished else []
+    wrong = [f"{facts.manager} has left work half-done: {', '.join(facts.unfinished[:5])}"] if facts.unfinished else []
     if against == "lock":
         wrong += gaps(tools, asked.versions(request))
     elif against == "snapshot":

@@ -8,6 +8,7 @@ from chaosgpu.agent.errors import AgentError, DriverFailed, Refused
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.faults.package_install import PROGRAMS
 from chaosgpu.agent.host import AnyFault, Host
+from chaosgpu.agent.packages.tools import of_host
 from chaosgpu.agent.shim.library import COMPILERS
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
@@ -47,7 +48,7 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     if fault.name.startswith(("unit.", "library.")):
         reasons += _no_units(fault.name, host)
     if fault.name.startswith("package."):
-        reasons += _no_packages(host)
+        reasons += _no_packages(fault.name, host)
     drills = fault.name.startswith("selfdrill.")
     if fault.privilege == "root" and os.geteuid() != 0 and not (drills and host.home.limited):
         reasons.append("it needs root, and this agent runs as another user")
@@ -99,10 +100,12 @@ def _no_units(name: str, host: Host) -> List[str]:
     return []
 
 
-def _no_packages(host: Host) -> List[str]:
+def _no_packages(name: str, host: Host) -> List[str]:
     """Return what keeps this host from having its packages changed and put back."""
     if host.home.limited:
         return [f"under CHAOSGPU_AGENT_HOME={host.home.path} no package of the host is touched"]
+    if name == "package.install" and of_host().rpm:
+        return []
     missing = [path for path in PROGRAMS if not os.access(path, os.X_OK)]
     return [f"{path} is not here: packages are changed on Debian and Ubuntu only" for path in missing]
 
