@@ -4,8 +4,7 @@
 import re
 from collections.abc import Iterable
 
-from chaosgpu.evidence.spellings import spellings
-from chaosgpu.fleet.redaction import MASK, Redactor, redact_text
+from chaosgpu.fleet.redaction import MASK, Redactor, forms, redact_text
 from chaosgpu.fleet.values import JsonObject, JsonValue
 
 __all__ = ["Scrubber"]
@@ -29,8 +28,8 @@ class Scrubber:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {secret for secret in secrets if secret}
         self._exact = Redactor(known)
-        forms = sorted({form for secret in known for form in spellings(secret)}, key=len, reverse=True)
-        self._forms = [form.casefold() for form in forms]
+        spelled = sorted({form for secret in known for form in forms(secret)}, key=len, reverse=True)
+        self._forms = [form.casefold() for form in spelled]
         self._apart = list(dict.fromkeys(_APART.sub("", form) for form in self._forms if len(form) >= _SHORTEST_APART))
         self.hits = 0
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from threading import Lock
 from urllib.parse import quote, quote_plus
 
+from chaosgpu.fleet.spellings import more_spellings
 from chaosgpu.fleet.values import JsonObject, JsonValue
 
-__all__ = ["MASK", "Redactor", "forget", "know", "redact", "redact_text"]
+__all__ = ["MASK", "Redactor", "forget", "forms", "know", "redact", "redact_text"]
 
 MASK = "[redacted]"
 # A shorter value is no secret that we can find inside other text without tearing the record to pieces:
@@ -58,7 +59,7 @@ class Redactor:
 
 
 def forms(secret: str) -> frozenset[str]:
-    """Spell a secret as it may appear: plain, URL-quoted, hex, base64 at each offset, inside a JSON string."""
+    """Spell a secret as it may appear: plain, URL-quoted, hex, base64 at each offset, in a JSON string, and more."""
     raw = secret.encode()
     found = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), raw.hex(), raw.hex().upper()}
     for ascii_only in (True, False):
@@ -73,7 +74,7 @@ def forms(secret: str) -> frozenset[str]:
             last = (padding + len(raw)) * 8 // 6
             found.add(digits[first:last])
     found |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    return frozenset(form for form in found if len(form) >= _SHORTEST_INSIDE_TEXT)
+    return frozenset(form for form in {*found, *more_spellings(secret)} if len(form) >= _SHORTEST_INSIDE_TEXT)
 
 
 class _Known:

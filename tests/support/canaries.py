@@ -22,7 +22,6 @@ _FRONTS = ("", "p@ss/", "a+b&", 'q"uo\\te', "ü-")
 CANARIES = tuple(
     f"{_FRONTS[number % 5]}cnry{number:02d}{sha256(str(number).encode()).hexdigest()[:10]}" for number in range(60)
 )
-# Those that are taken out while a run is written, and those that only export looks for.
 _ONCE = {
     "plain": lambda secret: secret,
     "in a sentence": lambda secret: f"could not log in with {secret}, so nothing was done",
@@ -54,7 +53,11 @@ _MORE = {
     "quoted-printable": lambda secret: quopri.encodestring(secret.encode()).decode(),
     "split over lines": lambda secret: f"{secret[:7]}\n{secret[7:12]}\n{secret[12:]}",
 }
-WHILE_WRITING: Mapping[str, Callable[[str], str]] = _ONCE
+# Over line ends only export looks.
+WHILE_WRITING: Mapping[str, Callable[[str], str]] = {
+    **_ONCE,
+    **{name: spell for name, spell in _MORE.items() if "over lines" not in name},
+}
 EVERYWHERE: Mapping[str, Callable[[str], str]] = {**_ONCE, **_MORE}
 
 
