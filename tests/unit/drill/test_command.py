@@ -22,7 +22,7 @@ from support.chaos import TESTS, experiment, python
 from support.drills import World
 
 COMMAND = str(Path(sys.executable).with_name("chaosgpu"))
-LONGEST_S = 60
+LONGEST_S = 180
 RUNTIME = {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}}
 
 pytestmark = pytest.mark.timeout(300)
@@ -66,7 +66,7 @@ class Site:
         now = dt.datetime.now(dt.UTC)
         clock = {"opens": now - dt.timedelta(hours=1), "closes": now + dt.timedelta(hours=2)}
         document = self.world.document(faults=["tiny.flag"], schedule=None)
-        document["experiments"] = [self.world.planned("tiny.json", deadline_minutes=1, undo_minutes=1)]
+        document["experiments"] = [self.world.planned("tiny.json", deadline_minutes=5, undo_minutes=2)]
         document["window"] = {
             "time_zone": "UTC",
             "first": f"{now - dt.timedelta(days=1):%Y-%m-%d}",
