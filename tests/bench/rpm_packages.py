@@ -59,7 +59,7 @@ export LC_ALL=C
 rpm -qa --qf '%{{NAME}} %{{EVR}} %{{SHA256HEADER}}\\n' | sort
 rpm -Va
 cat {LOCKS}
-dnf -q --disablerepo='*' repoquery --installed --userinstalled | sort
+dnf -q --disablerepo='*' repoquery --userinstalled | sort
 find /etc/modprobe.d /usr/lib64 /usr/src /usr/share/nvidia /usr/bin/nv* /lib/modules | sort
 find /etc/modprobe.d /usr/lib64 /usr/src /usr/share/nvidia /usr/bin/nv* /lib/modules -type f | sort | xargs sha256sum
 true

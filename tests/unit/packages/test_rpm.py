@@ -93,7 +93,7 @@ def test_what_a_killed_rpm_leaves_beside_a_file_goes_and_a_neighbour_with_a_semi
 
 
 def test_half_done_work_and_vital_packages_are_refused_in_rpms_words() -> None:
-    half = Facts({}, frozenset(), ("nvidia-open (in two versions)",), None, "rpm")
+    half = Facts({}, frozenset(), ("nvidia-open (in two versions)",), None, manager="rpm")
     with pytest.raises(Refused, match=r"rpm has left work half-done .*dnf check"):
         refuse_unfinished(half)
     for name in ("glibc", "dnf", "rpm-libs", "systemd", "python3-libs", "openssl-libs"):
