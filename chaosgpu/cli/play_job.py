@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +25,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 # Who asks is written to the host's log and into the record; both name a person and no job.
 _KEPT = frozenset({"AWX_USER_NAME", "TOWER_USER_NAME"})
+_RUNS = "CHAOSGPU_RUNS"
 
 
 type Starter = Callable[[Sequence[str], Mapping[str, str]], int]
@@ -35,20 +37,8 @@ def play_job(
     """Play an experiment to its end; return what came of it, and the exit code. `start` runs the command otherwise."""
     document = _read(experiment)
     values = _values(settings, document)
-    environment = job_environment(os.environ)
-    if runs is not None:
-        environment["CHAOSGPU_RUNS"] = str(runs.absolute())
-        os.environ["CHAOSGPU_RUNS"] = str(runs.absolute())
-    before = {path.name for path in every_run(home())}
-    with tempfile.TemporaryDirectory(prefix="chaosgpu-job-") as folder:
-        given = Path(folder) / "variables.json"
-        given.touch(mode=0o600)
-        given.write_text(json.dumps({"configuration": values}))
-        command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run"]
-        command += ["--journal-path", str(Path(folder) / "journal.json"), "--var-file", str(given)]
-        command += [*(["--dry", dry] if dry else []), str(experiment)]
-        status = (start or _run)(command, environment)
-        directory = _directory(Path(folder) / "journal.json", before)
+    with _recorded_in(runs):
+        status, directory = _play(experiment, values, dry, start or _run)
     if directory is None:
         reason = f"chaos run ended with status {status} and has no record: a mistake in the experiment, or no guard"
         return {"run": None, "verdict": None, "reason": reason}, 1 if status else 0
@@ -58,6 +48,34 @@ def play_job(
         return {"run": directory.name, "verdict": None, "reason": str(error)}, 1
     code = found["exit_code"]
     return found, code if isinstance(code, int) else 1
+
+
+def _play(experiment: Path, values: JsonObject, dry: str | None, start: Starter) -> tuple[int, Path | None]:
+    """Play it; return how the command ended, and where the record is."""
+    before = {path.name for path in every_run(home())}
+    with tempfile.TemporaryDirectory(prefix="chaosgpu-job-") as folder:
+        given = Path(folder) / "variables.json"
+        given.touch(mode=0o600)
+        given.write_text(json.dumps({"configuration": values}))
+        command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run"]
+        command += ["--journal-path", str(Path(folder) / "journal.json"), "--var-file", str(given)]
+        command += [*(["--dry", dry] if dry else []), str(experiment)]
+        status = start(command, job_environment(os.environ))
+        return status, _directory(Path(folder) / "journal.json", before)
+
+
+@contextmanager
+def _recorded_in(runs: Path | None) -> Iterator[None]:
+    """Let runs be recorded in this folder, here and in what is started, and no longer than that."""
+    before = os.environ.get(_RUNS)
+    if runs is not None:
+        os.environ[_RUNS] = str(runs.absolute())
+    try:
+        yield
+    finally:
+        os.environ.pop(_RUNS, None)
+        if before is not None:
+            os.environ[_RUNS] = before
 
 
 def _directory(journal: Path, before: Collection[str]) -> Path | None:
