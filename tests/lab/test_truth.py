@@ -37,8 +37,9 @@ def test_a_hundred_canaries_under_traffic_give_no_false_alarm(fragile: LabPlan) 
 
 def test_background_traffic_is_answered_right(fragile: LabPlan) -> None:
     series = Path(fragile.directory) / "traffic.jsonl"
-    assert until(lambda: series.exists() and series.read_text().count("\n") > 1, 10)
-    seconds = [json.loads(line) for line in series.read_text().splitlines()]
+    begun = series.read_text().count("\n") + 1 if series.exists() else 0  # other tests have broken this lab before
+    assert until(lambda: series.exists() and series.read_text().count("\n") > begun + 1, 10)
+    seconds = [json.loads(line) for line in series.read_text().splitlines()[begun:]]
     assert sum(second["ok"] for second in seconds) > 0
     assert sum(second["wrong"] + second["failed"] for second in seconds) == 0
 
