@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` do all their own set-up.
-.PHONY: demo demo-hardened test lint format vectordb-test pipeline-test catalogue-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills figures-catalogue figures-vectordb mutation offline-bundle clean
+.PHONY: demo demo-hardened test test-one-half test-other-half lint format vectordb-test pipeline-test catalogue-test bench-up bench-down bench-test vm-test figures-drill figures-safety figures-hosts figures-packages figures-dkms figures-fleet figures-serving figures-drills figures-catalogue figures-vectordb mutation offline-bundle clean
 
 bin := .venv/bin
-# Tests that watch a service or a host from second to second: one at a time; what only computes is not among them.
-alone := tests/lab tests/unit/agent tests/unit/controls
+# Tests that watch a service or a host from second to second: one in each half at a time; what only computes is not among them.
+one-half := tests/lab tests/unit/agent
+other-half := tests/unit/controls
+alone := $(one-half) $(other-half)
 # A sample of the tests on systemd hosts, which `make bench-test` has whole; CI=true refuses to leave it out.
 on-hosts := tests/bench/test_agent.py
 computes := $(addprefix tests/unit/agent/test_,state_machine.py damage.py damage_every_byte.py)
@@ -20,7 +22,13 @@ demo-hardened:
 test: lint
 	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/pipeline --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
 	$(bin)/pytest -q -n 2 --dist loadfile $(computes)
-	$(bin)/pytest -q $(addprefix --ignore=,$(computes)) $(alone) $(on-hosts)
+	@$(MAKE) --no-print-directory -j2 -Otarget test-one-half test-other-half
+
+test-one-half:
+	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(computes)) $(one-half)
+
+test-other-half:
+	$(bin)/pytest -q -p no:cacheprovider $(other-half) $(on-hosts)
 
 lint:
 	@scripts/install.sh lab,dev
