@@ -22,7 +22,7 @@ demo-hardened:
 test: lint
 	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/pipeline --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
 	$(bin)/pytest -q -n 2 --dist loadfile $(computes)
-	@$(MAKE) --no-print-directory -j2 -Otarget test-one-half test-other-half
+	@$(MAKE) --no-print-directory -j2 -Oline test-one-half test-other-half
 
 test-one-half:
 	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(computes)) $(one-half)
