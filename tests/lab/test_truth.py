@@ -37,11 +37,16 @@ def test_a_hundred_canaries_under_traffic_give_no_false_alarm(fragile: LabPlan) 
 
 def test_background_traffic_is_answered_right(fragile: LabPlan) -> None:
     series = Path(fragile.directory) / "traffic.jsonl"
-    begun = series.read_text().count("\n") + 1 if series.exists() else 0  # other tests have broken this lab before
-    assert until(lambda: series.exists() and series.read_text().count("\n") > begun + 1, 10)
-    seconds = [json.loads(line) for line in series.read_text().splitlines()[begun:]]
-    assert sum(second["ok"] for second in seconds) > 0
-    assert sum(second["wrong"] + second["failed"] for second in seconds) == 0
+    begun = series.read_text().count("\n") + 1 if series.exists() else 0
+
+    def last_three_are_right() -> bool:
+        """Look at what was answered since this test began: others have broken this lab before it."""
+        lines = series.read_text().splitlines()[begun:] if series.exists() else []
+        last = [json.loads(line) for line in lines[:-1]][-3:]
+        right = [second["ok"] > 0 and second["wrong"] + second["failed"] == 0 for second in last]
+        return right == [True] * 3
+
+    assert until(last_three_are_right, 20)
 
 
 def test_a_known_answer_off_by_a_thousandth_is_noticed(fragile: LabPlan, tmp_path: Path) -> None:
