@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from support.agent_host import wait_until
+
 
 def test_what_one_process_takes_another_sees(make: Any, start: Any) -> None:
     gpus = make()
@@ -97,7 +99,7 @@ def test_memory_of_a_killed_process_comes_back_although_its_fork_lives(make: Any
     assert victim("start() or allocate(4096)") == 0
     child = victim("os.fork() or (time := __import__('time')).sleep(30)")
     victim.kill()
-    assert watcher("used_mib()") == 0
+    wait_until(lambda: watcher("used_mib()") == 0)  # the child gives up its copy of the lock when it first runs
     os.kill(child, 0)  # it is there still
 
 
