@@ -9,11 +9,12 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import os
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ RUNS = 1000
 _RESULTS = Path("figures") / "safety" / "lying.jsonl"
 _ROOMS = ("agent", "controls", "fleet", "gpu", "lease")
 _BATCH = 10
+_PYTHON = os.path.realpath(sys.executable)  # where it lies on one machine is nobody's business
 
 
 def digest() -> str:
@@ -85,7 +87,8 @@ def main() -> int:
             batches = [share[start :: arguments.workers] for start in range(arguments.workers)]
             for future in as_completed([pool.submit(runs.play_all, batch) for batch in batches if batch]):
                 for lie, outcome in future.result():
-                    line = {"key": lie.key, "sources": sources, **asdict(lie), **asdict(outcome)}
+                    outcome_told = asdict(replace(outcome, reason=outcome.reason.replace(_PYTHON, Path(_PYTHON).name)))
+                    line = {"key": lie.key, "sources": sources, **asdict(lie), **outcome_told}
                     file.write(json.dumps(line) + "\n")
                     if not outcome.right:
                         sys.stdout.write(f"WRONG {lie.key}: {outcome.verdict}: {outcome.reason}\n")
