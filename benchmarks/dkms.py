@@ -7,14 +7,12 @@ shares this machine's kernel. It takes most of an hour and goes on where it stop
 """
 
 import argparse
-import hashlib
 import json
 import sys
 import time
-from functools import cache
 from pathlib import Path
-from typing import Any
 
+import package_engine
 import safety_runs
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
 
@@ -25,7 +23,6 @@ from bench.dkms_layer import dkms_layer  # noqa: E402 (as above)
 from bench.hosts import BENCHES, Bench, Host  # noqa: E402 (as above)
 from bench.nvidia_layer import DRIVER, LIBRARY, nvidia_layer  # noqa: E402 (as above)
 from bench.plan import me  # noqa: E402 (as above)
-from crash import depends  # noqa: E402 (as below)
 
 __all__ = ["figures"]
 
@@ -47,7 +44,7 @@ def main() -> int:
     layer = nvidia_layer(lambda line: print(line, flush=True))
     # "compiled" is the control: what was kept is taken away before the way back.
     wanted = [(version, "kept") for version in layer.others] + [(layer.others[-1], "compiled")]
-    done = {(line["to"], line["way"]) for line in _lines()}
+    done = {(line["to"], line["way"]) for line in package_engine.lines(_FILE)}
     waiting = [step for step in wanted if step not in done]
     if waiting:
         bench = Bench(BENCHES / f"nvidia-{me().pid}")
@@ -86,7 +83,7 @@ def _take(host: Host, installed: str, install_s: float, version: str, way: str) 
     host.run(["sh", "-c", f"mv /srv/gone {packages.REPOSITORY}; apt-get -q update"], timeout_s=120, check=True)
     after, same = dkms.seen(host), dkms.digests(host) == modules
     step = {
-        "agent": _digest(), "from": installed, "to": version, "way": way, "install_s": install_s,
+        "agent": package_engine.digest(), "from": installed, "to": version, "way": way, "install_s": install_s,
         "forth_s": round(forth_s, 1), "copy_s": round(copy_s, 2), "kept_mib": size_mib, "back_s": round(back_s, 1),
         "state": line["state"], "reason": line["reason"], "modules": len(modules), "modules_same": same,
         "changed_between": changed != modules, "image_same": dkms.image(host) == images,
@@ -97,25 +94,9 @@ def _take(host: Host, installed: str, install_s: float, version: str, way: str) 
     print(step, flush=True)
 
 
-@cache  # what is put on the host at the start counts, whatever becomes of the tree meanwhile
-def _digest() -> str:
-    """Return a digest of what a step depends on: the package engine and its fault."""
-    agent = safety_runs.ROOT / "chaosgpu" / "agent"
-    total = hashlib.sha256()
-    for path in sorted([*(agent / "packages").glob("*.py"), agent / "faults" / "package_install.py"]):
-        total.update(depends.said(path.read_text(encoding="utf-8")).encode())
-    return total.hexdigest()[:16]
-
-
-def _lines() -> list[dict[str, Any]]:
-    agent = _digest()
-    texts = _FILE.read_text(encoding="utf-8").splitlines() if _FILE.exists() else []
-    return [line for line in map(json.loads, texts) if line["agent"] == agent]
-
-
 def figures() -> list[Figure]:
     """Return what the steps so far have shown."""
-    lines = _lines()
+    lines = package_engine.lines(_FILE)
     kept = [line for line in lines if line["way"] == "kept"]
     control = [line for line in lines if line["way"] == "compiled"]
     if not kept:

@@ -5,18 +5,16 @@ Needs root (docs/bench.md). Walks are kept in `figures/packages/walks.jsonl`; an
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
 
+import package_engine
 import safety_runs
 from figures import Figure, at_least, exactly, not_measured, publish
 
@@ -26,7 +24,6 @@ from bench import package_walks, packages  # noqa: E402 (in the tests' folder, w
 from bench.files import AGENT  # noqa: E402 (as above)
 from bench.hosts import BENCHES, Bench, Host  # noqa: E402 (as above)
 from bench.plan import me  # noqa: E402 (as above)
-from crash import depends  # noqa: E402 (as below)
 
 __all__ = ["figures"]
 
@@ -44,7 +41,7 @@ def main() -> int:
     asked = parser.parse_args()
     until_s = time.time() + 60 * asked.minutes
     _FILE.parent.mkdir(parents=True, exist_ok=True)
-    done = {line["number"] for line in _lines()}
+    done = {line["number"] for line in package_engine.lines(_FILE)}
     waiting = [number for number in range(asked.walks) if number not in done]
     if waiting:
         _walk_all(waiting, until_s, asked.hosts)
@@ -73,7 +70,7 @@ def _walk(host: Host, debs: Path, waiting: list[int], until_s: float) -> None:
             number = waiting.pop(0)
         walked = package_walks.play(host, number)
         with _LOCK, _FILE.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"agent": _digest(), **asdict(walked)}) + "\n")
+            file.write(json.dumps({"agent": package_engine.digest(), **asdict(walked)}) + "\n")
         print(walked, flush=True)
         if not walked.well:  # the next walk begins on a host that is as it should be
             host.agent("undo", {"all": True}, timeout_s=packages.APPLY_S)
@@ -81,25 +78,9 @@ def _walk(host: Host, debs: Path, waiting: list[int], until_s: float) -> None:
             packages.set_up(host, debs)
 
 
-@cache  # what is put on the hosts at the start counts, whatever becomes of the tree meanwhile
-def _digest() -> str:
-    """Return a digest of what a walk depends on: the package engine and its fault."""
-    agent = safety_runs.ROOT / "chaosgpu" / "agent"
-    total = hashlib.sha256()
-    for path in sorted([*(agent / "packages").glob("*.py"), agent / "faults" / "package_install.py"]):
-        total.update(depends.said(path.read_text(encoding="utf-8")).encode())
-    return total.hexdigest()[:16]
-
-
-def _lines() -> list[dict[str, Any]]:
-    agent = _digest()
-    texts = _FILE.read_text(encoding="utf-8").splitlines() if _FILE.exists() else []
-    return [line for line in map(json.loads, texts) if line["agent"] == agent]
-
-
 def figures() -> list[Figure]:
     """Return what the walks so far have shown."""
-    lines = _lines()
+    lines = package_engine.lines(_FILE)
     if not lines:
         return [not_measured("driver packages: random walks", "walks", f">= {_GOAL}", "none was walked on this agent")]
     ways = Counter(line["steps"][1] for line in lines)

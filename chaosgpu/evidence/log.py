@@ -14,6 +14,7 @@ from chaosgpu.evidence.entry import COMMON, REPAIRED, checked, encode, in_order,
 from chaosgpu.evidence.log_rules import Attempt, follow
 from chaosgpu.fleet.redaction import redact
 from chaosgpu.fleet.values import JsonObject, JsonValue
+from chaosgpu.lease.appending import append_line, keep_torn_end
 from chaosgpu.lease.chain import FIRST, digest, parse
 from chaosgpu.lease.ids import stamp
 
@@ -108,13 +109,7 @@ class EvidenceLog:
         if not tail:
             return last
         aside = self.path.with_name(f"{_FILE}.torn-{last.seq + 1}")
-        torn = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            _write_all(torn, tail)
-            os.fsync(torn)
-        finally:
-            os.close(torn)
-        os.ftruncate(file, len(content) - len(tail))
+        keep_torn_end(file, aside, tail)
         note = checked(REPAIRED, "", "", {"kept_as": aside.name, "bytes": len(tail), "sha256": digest(tail)})
         self._write(file, last, (REPAIRED, "", ""), note)
         return self._last(_all_of(file)[:-1])
@@ -145,20 +140,13 @@ class EvidenceLog:
             raise BadArgument(f"Nothing was written to the evidence log, since the entry {wrong[0]}.")
 
     def _write(self, file: int, last: _Last, kind: tuple[str, str, str], fields: JsonObject) -> Written:
-        """Write one line at the end; if the disk does not take all of it, take back what it took."""
-        size = os.fstat(file).st_size
+        """Write one line at the end."""
         now = stamp(self._now())
         if now < last.at:  # the clock was set back: the order stays, and what the clock says is told
             fields = in_order(kind[0], {**fields, "clock": now})
         values = (last.seq + 1, last.digest, max(now, last.at), *kind)
         line = encode({**dict(zip(COMMON, values, strict=True)), **fields})
-        os.lseek(file, size, os.SEEK_SET)
-        try:
-            _write_all(file, line + b"\n")
-            os.fsync(file)
-        except OSError:
-            os.ftruncate(file, size)
-            raise
+        append_line(file, line)
         return Written(last.seq + 1, digest(line))
 
 
@@ -174,9 +162,3 @@ def _sync_folder(directory: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """Write all of it: a nearly full disk takes a part without an error."""
-    while data:
-        data = data[os.write(file, data) :]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from chaosgpu.errors import LabFailed, Unreachable
@@ -66,7 +66,8 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
         if options.real_gpu:
             say("this is a real GPU: the lab's agent home permits faults on simulated ones only")
         guardian = _spawn_guardian(plan, tie)
-        try:
+        with ExitStack() as on_failure:  # an interrupt too must not leave a lab behind
+            on_failure.callback(_end, plan, [guardian])
             _make_ready(plan, guardian, say)
             if options.alerts:
                 wait_until_ready(plan.exported, say)
@@ -74,9 +75,7 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
                 fill(plan, plan.exported["CHAOSGPU_LAB_STORE_URL"], plan.exported["CHAOSGPU_LAB_GATEWAY_URL"], say)
                 if options.traffic:
                     wait_for_traffic(Path(plan.exported["CHAOSGPU_LAB_TRAFFIC"]))
-        except BaseException:  # an interrupt too must not leave a lab behind
-            _end(plan, [guardian])
-            raise
+            on_failure.pop_all()
     return plan
 
 

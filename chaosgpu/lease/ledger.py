@@ -12,6 +12,7 @@ from pathlib import Path
 from chaosgpu.errors import LedgerBroken
 from chaosgpu.fleet.redaction import redact
 from chaosgpu.fleet.values import JsonObject, JsonValue
+from chaosgpu.lease.appending import append_line, keep_torn_end
 from chaosgpu.lease.chain import FIRST, digest, parse
 from chaosgpu.lease.ids import stamp
 
@@ -76,20 +77,13 @@ class Ledger:
         if not tail:
             return seq, prev
         aside = self.path.with_name(f"{self.path.name}.torn-{seq + 1}")
-        torn = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            _write_all(torn, tail)
-            os.fsync(torn)
-        finally:
-            os.close(torn)
-        os.ftruncate(file, size - len(tail))
+        keep_torn_end(file, aside, tail)
         note: JsonObject = {"kept_as": aside.name, "bytes": len(tail), "sha256": digest(tail)}
         line = self._write(file, seq + 1, prev, "ledger.repaired", note)
         return seq + 1, digest(line)
 
     def _write(self, file: int, seq: int, prev: str, entry_type: str, entry: JsonObject) -> bytes:
-        """Write one line at the end; if the disk does not take all of it, take back what it took."""
-        size = os.fstat(file).st_size
+        """Write one line at the end."""
         whole: JsonObject = {
             "seq": seq,
             "prev": prev,
@@ -99,21 +93,9 @@ class Ledger:
             **redact(entry),
         }
         line = json.dumps(whole, ensure_ascii=False, allow_nan=False).encode()
-        os.lseek(file, size, os.SEEK_SET)
-        try:
-            _write_all(file, line + b"\n")
-            os.fsync(file)
-        except OSError:
-            os.ftruncate(file, size)
-            raise
+        append_line(file, line)
         return line
 
     def entries(self) -> list[JsonObject]:
         """Read what is in the ledger so far."""
         return [entry for line in read_lines(self.path)[0] if (entry := parse(line)) is not None]
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """Write all of it: a nearly full disk takes a part without an error."""
-    while data:
-        data = data[os.write(file, data) :]

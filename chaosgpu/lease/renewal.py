@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chaosgpu.errors import Refused
 from chaosgpu.fleet.values import JsonObject
+from chaosgpu.lease.piped import Started, start_piped
 from chaosgpu.lease.renewer import now_s
 
 __all__ = ["RENEWER", "Renewal", "Way"]
@@ -22,7 +23,7 @@ _END_S = 2.0
 _KILLED = "the renewer has ended"
 _CHUNK = 65536
 
-type Start = Callable[[Sequence[str], Path], subprocess.Popen[bytes]]
+type Start = Callable[[Sequence[str], Path], Started]
 
 
 class Way:
@@ -36,21 +37,10 @@ class Way:
         self.order: JsonObject = {"command": [*command], "operator": operator, "ttl_s": ttl_s, "fleet": bool(host)}
 
 
-def start_renewer(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own: Ctrl-C is for the controller, which then stops the renewal in order."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, start_new_session=True, bufsize=0
-        )
-    finally:
-        os.close(file)
-
-
 class Renewal:
     """Holds the writing end of the renewer's pipe. Any thread may call it, and no call waits."""
 
-    def __init__(self, log: Path, start: Start = start_renewer) -> None:
+    def __init__(self, log: Path, start: Start = start_piped) -> None:
         self._log = log
         self._start = start
         self._lock = threading.Lock()

@@ -6,10 +6,10 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.values import seconds
+from chaosgpu.triton.http import service_address
 
 __all__ = ["ARRIVALS", "Arrival", "TrafficPlan", "address", "checked_plan"]
 
@@ -50,17 +50,7 @@ class TrafficPlan:
 
 def address(url: object) -> tuple[str, int]:
     """Split `http://HOST:PORT`; anything else is refused with a sentence."""
-    sentence = f"url must be http://HOST:PORT of the service, not {url!r}."
-    if not isinstance(url, str):
-        raise BadArgument(sentence)
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise BadArgument(sentence) from error
-    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise BadArgument(sentence)
-    return parts.hostname, 80 if port is None else port
+    return service_address(url, "the service", 80)
 
 
 def checked_plan(

@@ -55,9 +55,9 @@ def _shown(body: bytes) -> str:
     return repr(text) if text else "an empty body"
 
 
-def service_address(url: str) -> tuple[str, int]:
+def service_address(url: object, of: str = "a Triton server", port_if_none: int = 8000) -> tuple[str, int]:
     """Split `http://host:port`; anything else is refused with a sentence."""
-    sentence = f"url must be http://HOST:PORT of a Triton server, not {url!r}."
+    sentence = f"url must be http://HOST:PORT of {of}, not {url!r}."
     if not isinstance(url, str):
         raise BadArgument(sentence)
     try:
@@ -67,7 +67,7 @@ def service_address(url: str) -> tuple[str, int]:
         raise BadArgument(sentence) from error
     if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
         raise BadArgument(sentence)
-    return parts.hostname, 8000 if port is None else port
+    return parts.hostname, port_if_none if port is None else port
 
 
 class _Deadline:

@@ -3,18 +3,14 @@
 
 import contextlib
 import json
-import os
-import select
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu import errors
 from chaosgpu.errors import BadArgument, ChaosGpuError, FaultUnverified, Refused
 from chaosgpu.fleet.values import JsonObject
+from chaosgpu.lease.piped import Started, ask_first, end_piped, last_words, start_piped
 from chaosgpu.vectordb.backends import contract
 from chaosgpu.vectordb.order import Order
 
@@ -30,7 +26,7 @@ class Client:
     """A client process, under way or ended."""
 
     order: Order
-    process: "subprocess.Popen[bytes]"
+    process: Started
     # Whether somebody told it to stop; one that ends before its time without that has failed.
     stopped: bool = False
 
@@ -42,17 +38,7 @@ class Client:
     def stop(self) -> None:
         """Close its input, which ends it in order; after its time the whole group is killed. Again is harmless."""
         self.stopped = self.stopped or self.going
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-        try:
-            self.process.wait(self.order.timeout_s + _END_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        end_piped(self.process, self.order.timeout_s + _END_S)
 
     def report(self) -> JsonObject | None:
         """Return what it said at its end; None where it did not come to that."""
@@ -90,46 +76,24 @@ def start(order: Order) -> Client:
     """Start a client and wait until the database has answered it; what it says against its order is raised."""
     refuse_taken(order.name)
     log = Path(order.report).with_suffix(".log")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = os.open(log, flags, 0o600)
-    try:
-        process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, start_new_session=True, bufsize=0
-        )
-    finally:
-        os.close(file)
+    process = start_piped(COMMAND, log)
     client = Client(order, process)
-    try:
-        if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has ended: what it said, or did not, says so
-                process.stdin.write(order.to_json().encode() + b"\n")
-        _heed(_answer(process), log)
-    except BaseException:
-        client.stop()
-        raise
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(client.stop)
+        _begin(order, process, log)
+        on_failure.pop_all()
     _CLIENTS[order.name] = client
     return client
 
 
-def _answer(process: "subprocess.Popen[bytes]") -> JsonObject | None:
-    """Read its first line; None where it ended without one."""
-    stream, said, end_s = process.stdout, b"", time.monotonic() + _START_S
-    while stream is not None and not said.endswith(b"\n"):
-        left_s = end_s - time.monotonic()
-        if left_s <= 0 or not select.select([stream], [], [], left_s)[0]:
-            raise FaultUnverified(f"The client sent nothing within {_START_S:g} s; it was ended.", "unverified")
-        piece = os.read(stream.fileno(), 65536)
-        if not piece:
-            return None
-        said += piece
-    document = json.loads(said)
-    return document if isinstance(document, dict) else None
-
-
-def _heed(said: JsonObject | None, log: Path) -> None:
+def _begin(order: Order, process: Started, log: Path) -> None:
+    """Give the client its order, and raise what it says against it."""
+    try:
+        said = ask_first(process, order.to_json(), _START_S)
+    except TimeoutError as error:
+        raise FaultUnverified(f"The client sent nothing within {_START_S:g} s; it was ended.", "unverified") from error
     if said is None:
-        words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise Refused(f"The client could not begin: {words[0]}. All it said is in {log}.")
+        raise Refused(f"The client could not begin: {last_words(log)}. All it said is in {log}.")
     if "error" in said:
         name = str(said.get("kind"))
         kind: type[ChaosGpuError] = getattr(errors, name, getattr(contract, name, ChaosGpuError))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from chaosgpu.errors import ChaosGpuError, Unreachable
@@ -86,25 +87,29 @@ def load(order: Order, over: threading.Event, tally: Tally) -> None:
     step, end_s = step_of(order, over), time.monotonic() + order.duration_s
 
     def client() -> None:
-        try:
-            with connected(order.where) as backend:
-                for _ in _turns(order.rate_per_s, over, end_s):
-                    began = time.perf_counter()
-                    error: ChaosGpuError | None = None
-                    rows = 0
-                    try:
-                        rows = step(backend)
-                    except ChaosGpuError as raised:
-                        error = raised
-                        over.wait(_PAUSE_S if isinstance(raised, Unreachable) else 0.0)
-                    tally.add(rows, (time.perf_counter() - began) * 1000, error)
-        except BaseException:
-            over.set()
-            raise
+        with ExitStack() as on_failure:  # what one client did not expect ends all of them
+            on_failure.callback(over.set)
+            _ask(order, step, tally, over, end_s)
+            on_failure.pop_all()
 
     with ThreadPoolExecutor(order.clients) as pool:
         for one in [pool.submit(client) for _ in range(order.clients)]:
             one.result()
+
+
+def _ask(order: Order, step: Step, tally: Tally, over: threading.Event, end_s: float) -> None:
+    """Be one client until the time is over."""
+    with connected(order.where) as backend:
+        for _ in _turns(order.rate_per_s, over, end_s):
+            began = time.perf_counter()
+            error: ChaosGpuError | None = None
+            rows = 0
+            try:
+                rows = step(backend)
+            except ChaosGpuError as raised:
+                error = raised
+                over.wait(_PAUSE_S if isinstance(raised, Unreachable) else 0.0)
+            tally.add(rows, (time.perf_counter() - began) * 1000, error)
 
 
 def _turns(rate_per_s: float, over: threading.Event, end_s: float) -> Iterator[None]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from chaosgpu.errors import AnswerWrong, BadArgument, ChaosGpuError, NotReached, Refused, Unreachable
@@ -186,11 +187,10 @@ class Session:
         end_s = self.now() + self.plan.duration_s
 
         def work(client: _Writer | _Reader) -> None:
-            try:
+            with ExitStack() as on_failure:
+                on_failure.callback(self.over.set)
                 self._work(client, tally, end_s)
-            except BaseException:
-                self.over.set()
-                raise
+                on_failure.pop_all()
 
         with ThreadPoolExecutor(len(clients)) as pool:
             working = [pool.submit(work, one) for one in clients]

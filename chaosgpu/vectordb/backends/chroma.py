@@ -4,18 +4,15 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from chaosgpu.errors import AnswerWrong, Refused, Unreachable
+from chaosgpu.errors import Unreachable
 from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.vectordb.backends.address import Address
-from chaosgpu.vectordb.backends.contract import Hit, NoCollection, NotTaken, Row, Vector
-from chaosgpu.vectordb.backends.rest import Reply, Rest
+from chaosgpu.vectordb.backends.contract import Hit, Row, Vector
+from chaosgpu.vectordb.backends.rest import GONE, Reply, Rest
 
 __all__ = ["Chroma"]
 
 _OK = range(200, 300)
-_NO_KEY = (401, 403)
-_GONE = 404
-_THEIR_FAULT = 500
 _DEFAULT_PATH = ("default_tenant", "default_database")
 
 
@@ -59,7 +56,7 @@ class Chroma:
         """Remove it."""
         self._ids.pop(collection, None)
         reply = self._rest.call("DELETE", f"{self._base}/{quote(collection)}")
-        if reply.status != _GONE:
+        if reply.status != GONE:
             self._answer(reply, collection)
 
     def open(self, collection: str) -> None:
@@ -115,21 +112,14 @@ class Chroma:
 
     def _of(self, method: str, collection: str, verb: str, body: JsonValue = None) -> JsonValue:
         reply = self._rest.call(method, f"{self._base}/{self._id(collection)}/{verb}", body)
-        if reply.status == _GONE:
+        if reply.status == GONE:
             self._ids.pop(collection, None)
         return self._answer(reply, collection)
 
     def _answer(self, reply: Reply, collection: str) -> JsonValue:
         if reply.status in _OK:
             return reply.value
-        words = f"Chroma at {self._url}, collection {collection}: HTTP {reply.status}: {reply.words()}"
-        if reply.status == _GONE:
-            raise NoCollection(f"{words}. Is the name right? Ours are made with learn_canary.")
-        if reply.status in _NO_KEY:
-            raise Refused(f"{words}. It did not take the key; give the right one as the secret `key`.")
-        if reply.status < _THEIR_FAULT:
-            raise NotTaken(f"{words}.")
-        raise AnswerWrong(f"{words}.")
+        raise reply.refused(f"Chroma at {self._url}, collection {collection}")
 
 
 def _vector(value: JsonValue) -> Vector:

@@ -7,18 +7,15 @@ Tested against a server of ours that keeps to that description, not against a Qd
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from chaosgpu.errors import AnswerWrong, Refused, Unreachable
+from chaosgpu.errors import Unreachable
 from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.vectordb.backends.address import Address
-from chaosgpu.vectordb.backends.contract import Hit, NoCollection, NotTaken, Row, TooSlow, Vector
-from chaosgpu.vectordb.backends.rest import Reply, Rest
+from chaosgpu.vectordb.backends.contract import Hit, Row, TooSlow, Vector
+from chaosgpu.vectordb.backends.rest import GONE, Reply, Rest
 
 __all__ = ["Qdrant"]
 
 _OK = 200
-_NO_KEY = (401, 403)
-_GONE = 404
-_THEIR_FAULT = 500
 
 
 class Qdrant:
@@ -55,7 +52,7 @@ class Qdrant:
     def drop(self, collection: str) -> None:
         """Remove it."""
         reply = self._rest.call("DELETE", f"/collections/{quote(collection)}")
-        if reply.status != _GONE:
+        if reply.status != GONE:
             self._result(reply, collection)
 
     def open(self, collection: str) -> None:
@@ -98,14 +95,7 @@ class Qdrant:
     def _result(self, reply: Reply, collection: str) -> JsonValue:
         if reply.status == _OK:
             return reply.value.get("result") if isinstance(reply.value, dict) else None
-        words = f"Qdrant at {self._url}, collection {collection}: HTTP {reply.status}: {reply.words()}"
-        if reply.status == _GONE:
-            raise NoCollection(f"{words}. Is the name right? Ours are made with learn_canary.")
-        if reply.status in _NO_KEY:
-            raise Refused(f"{words}. It did not take the key; give the right one as the secret `key`.")
-        if reply.status < _THEIR_FAULT:
-            raise NotTaken(f"{words}.")
-        raise AnswerWrong(f"{words}.")
+        raise reply.refused(f"Qdrant at {self._url}, collection {collection}")
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosgpu.errors import NotReached, Unreachable
+from chaosgpu.errors import AnswerWrong, ChaosGpuError, NotReached, Refused, Unreachable
 from chaosgpu.fleet.values import JsonValue
 from chaosgpu.vectordb.backends.address import Address, http_base
-from chaosgpu.vectordb.backends.contract import TooSlow
+from chaosgpu.vectordb.backends.contract import NoCollection, NotTaken, TooSlow
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Reply", "Rest"]
+__all__ = ["GONE", "Reply", "Rest"]
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+GONE = 404
+_NO_KEY = (401, 403)
+_THEIR_FAULT = 500
 _PIECE = 65536
 
 
@@ -29,6 +32,15 @@ class Reply:
     status: int
     value: JsonValue
     text: str
+
+    def refused(self, whose: str) -> ChaosGpuError:
+        """Return the error that a status other than success is; `whose`: the database and the collection."""
+        told = f"{whose}: HTTP {self.status}: {self.words()}"
+        if self.status == GONE:
+            return NoCollection(f"{told}. Is the name right? Ours are made with learn_canary.")
+        if self.status in _NO_KEY:
+            return Refused(f"{told}. It did not take the key; give the right one as the secret `key`.")
+        return NotTaken(f"{told}.") if self.status < _THEIR_FAULT else AnswerWrong(f"{told}.")
 
     def words(self) -> str:
         """Return the database's own words for what went wrong."""

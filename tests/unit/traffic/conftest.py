@@ -12,6 +12,7 @@ import pytest
 
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
+from chaosgpu.lease.piped import end_piped
 from chaosgpu.lease.run import Run, activate, deactivate
 from chaosgpu.traffic import running
 
@@ -56,5 +57,5 @@ def run(tmp_path: Path) -> Iterator[Run]:
         yield made
     finally:
         for name in list(running._RUNNING):
-            running._end(running._RUNNING.pop(name).process, 0.0)
+            end_piped(running._RUNNING.pop(name).process, 0.0)
         deactivate()
