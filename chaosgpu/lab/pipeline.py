@@ -34,7 +34,6 @@ _READY_S = 30.0
 _ASK_S = 10.0
 _POLL_S = 0.1
 _OK = 300
-_SECONDS_FIRST = 3
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ def fill(plan: LabPlan, store_url: str, gateway_url: str, say: Callable[[str], N
     )
 
 
-def wait_for_traffic(series: Path) -> None:
-    """Wait until some seconds of traffic have been written, so that a probe of the last ones finds them."""
+def wait_for_traffic(series: Path, seconds: int) -> None:
+    """Wait until this many seconds of traffic have been written, so that a probe of the last ones finds them."""
     deadline = time.monotonic() + _READY_S
-    while not series.exists() or series.read_text().count("\n") <= _SECONDS_FIRST:
+    while not series.exists() or series.read_text().count("\n") < seconds:
         if time.monotonic() > deadline:
             raise LabFailed(f"No traffic was written to {series} within {_READY_S:g} s; see traffic.log beside it.")
         time.sleep(_POLL_S)

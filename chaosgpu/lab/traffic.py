@@ -10,8 +10,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from chaosgpu.errors import AnswerWrong, BadArgument, Refused, Unreachable
@@ -30,6 +33,7 @@ _PROMPTS = 6
 # rate x timeout, and some: an open loop must never wait for a free worker.
 _WORKERS = 64
 _READY_POLL_S = 0.1
+_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,21 @@ class Request:
     inputs: tuple[Tensor, ...]
 
 
+def prompts(seed: int) -> list[Tensor]:
+    """Make the prompts that all requests draw from: the short ones, then the long ones."""
+    rng = random.Random(seed)  # noqa: S311 (text to ask with, not a secret)
+    return [seeded("TOKENS", "INT32", (1, length), rng) for _, length in _RATES for _ in range(_PROMPTS)]
+
+
 def schedule(started: float, seed: int) -> Iterator[Request]:
     """Yield requests for ever, in order of time, with random gaps around the rates."""
+    asked = prompts(seed)
     rng = random.Random(seed)  # noqa: S311 (a schedule, not a secret)
-    prompts = [seeded("TOKENS", "INT32", (1, length), rng) for _, length in _RATES for _ in range(_PROMPTS)]
     due = [started + rng.expovariate(rate) for rate, _ in _RATES]
     while True:
         stream = due.index(min(due))
         prompt = stream * _PROMPTS + rng.randrange(_PROMPTS)
-        yield Request(due[stream], prompt, (prompts[prompt],))
+        yield Request(due[stream], prompt, (asked[prompt],))
         due[stream] += rng.expovariate(_RATES[stream][0])
 
 
@@ -82,11 +92,10 @@ class Series:
 
 
 class Traffic:
-    """Workers that send what is due and judge every answer against the first one to the same prompt."""
+    """Workers that send what is due and judge every answer against the known one to the same prompt."""
 
-    def __init__(self, url: str, series: Series) -> None:
-        self._url, self._series = url, series
-        self._known: dict[int, tuple[Tensor, ...]] = {}
+    def __init__(self, url: str, series: Series, known: Sequence[tuple[Tensor, ...]]) -> None:
+        self._url, self._series, self._known = url, series, known
         self._queue: deque[Request] = deque()
         self._due = threading.Semaphore(0)
 
@@ -118,16 +127,14 @@ class Traffic:
             return "rejected"
         except (Unreachable, BadArgument):
             return "failed"
-        return "ok" if self._known.setdefault(request.prompt, outputs) == outputs else "wrong"
+        return "ok" if self._known[request.prompt] == outputs else "wrong"
 
 
-def _wait_until_ready(url: str) -> None:
+def _known(url: str, prompt: Tensor) -> tuple[Tensor, ...]:
+    """Ask until there is an answer: the lab is up only after the first seconds of traffic, so nothing is broken yet."""
     while True:
-        try:
-            if api.health(url, "/v2/models/chat/ready", 1.0):
-                return
-        except Unreachable:
-            pass  # not listening yet
+        with suppress(AnswerWrong, BadArgument, Refused, Unreachable):  # not ready yet
+            return api.infer(url, "chat", (prompt,), _TIMEOUT_S)[0]
         time.sleep(_READY_POLL_S)
 
 
@@ -136,13 +143,14 @@ def main(directory: str) -> int:
     plan = LabPlan.read(Path(directory))
     if plan is None:
         return 2
-    _wait_until_ready(plan.url)
     series = Series(plan.path("traffic.jsonl"))
-    traffic = Traffic(plan.url, series)
+    with ThreadPoolExecutor() as pool:
+        known = list(pool.map(partial(_known, plan.url), prompts(_SEED)))
+    traffic = Traffic(plan.url, series, known)
     traffic.start()
     started = time.monotonic()
     written = 0
-    for request in schedule(started, 1):
+    for request in schedule(started, _SEED):
         while True:
             next_write = started + written + 1
             time.sleep(max(0.0, min(request.at, next_write) - time.monotonic()))

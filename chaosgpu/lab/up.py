@@ -28,6 +28,7 @@ _READY_S = 30.0
 _DOWN_S = 25.0
 _UNDO_S = 30.0
 _POLL_S = 0.05
+_PIPELINE_TRAFFIC_S = 4  # as many seconds as its probes look back
 _LEARN_RUNS = 50
 _LEARN_WITHIN_S = 5.0
 
@@ -74,7 +75,9 @@ def bring_up(options: LabOptions, say: Callable[[str], None], tie: int | None = 
             if options.pipeline:
                 fill(plan, plan.exported["CHAOSGPU_LAB_STORE_URL"], plan.exported["CHAOSGPU_LAB_GATEWAY_URL"], say)
                 if options.traffic:
-                    wait_for_traffic(Path(plan.exported["CHAOSGPU_LAB_TRAFFIC"]))
+                    wait_for_traffic(Path(plan.exported["CHAOSGPU_LAB_TRAFFIC"]), _PIPELINE_TRAFFIC_S)
+            elif options.traffic:  # what it takes for right it has learned before anybody can break something
+                wait_for_traffic(plan.path("traffic.jsonl"), 1)
             on_failure.pop_all()
     return plan
 
