@@ -2,7 +2,7 @@
 """gpu.burn: keep every SM busy for a share of the time."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, Unverified
@@ -52,7 +52,7 @@ class Burn(HeldOnGpu[BurnParams]):
         return {"duty_percent": params.duty_percent}
 
     def verify(self, params: BurnParams, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:
-        """Read twice that our process is on the GPU and that the GPU is as busy as it must be with it."""
+        """Read that our process is on the GPU, and twice that the GPU is as busy as it must be with it."""
         holder, uuid = alive(held), uuid_in(prior)
         least = max(1.0, params.duty_percent * LEAST_SHARE)
 
@@ -66,14 +66,20 @@ class Burn(HeldOnGpu[BurnParams]):
             # Our own share counts where the driver tells it; others may take their part of the GPU from us.
             return (total or 0) >= least and (mine is None or mine >= 1)
 
-        wait_until(lambda: busy(read()), BUSY_WITHIN_S, 0.1, context)
-        first = read()
-        context.clock.sleep(INTERVAL_S)
-        now = read()
-        listed = gpu_memory.memory(uuid, holder.pid, context).mine is not None
-        if not (busy(first) and busy(now) and listed):
+        loads: List[Tuple[Optional[int], Optional[int]]] = []
+
+        def busy_twice() -> bool:
+            loads[:] = [read()]
+            context.clock.sleep(INTERVAL_S)
+            loads.append(read())
+            return all(map(busy, loads))
+
+        # One low reading is the host's: its cores were taken for a moment, and our process could launch nothing.
+        steady = wait_until(busy_twice, BUSY_WITHIN_S, 0.1, context)
+        (before, _), now = loads
+        if not (steady and gpu_memory.memory(uuid, holder.pid, context).mine is not None):
             raise Unverified(
-                f"GPU {uuid} is busy {now[0]} percent and our process {holder.pid} {now[1]} percent of the time, where "
-                f"{params.duty_percent:g} were asked for."
+                f"GPU {uuid} was busy {before} and then {now[0]} percent and our process {holder.pid} {now[1]} percent "
+                f"of the time, where {params.duty_percent:g} were asked for."
             )
         return {"holder_pid": holder.pid, "utilization_percent": now[0], "holder_utilization_percent": now[1]}
