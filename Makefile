@@ -41,6 +41,12 @@ format:
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
+.PHONY: docs
+docs:
+	@scripts/install.sh dev
+	$(bin)/python scripts/reference.py
+	$(bin)/sphinx-build -q -W --keep-going -c docs -b html . dist/docs
+
 bench-up:
 	@scripts/install.sh lab,dev
 	@scripts/bench-up.sh $(or $(HOSTS),8)
