@@ -15,6 +15,7 @@ from chaosgpu.agent.packages.judge import judge
 from chaosgpu.agent.packages.plan import plan
 from chaosgpu.agent.packages.snapshot import take
 from chaosgpu.agent.packages.tools import Tools
+from support.agent_host import wait_until
 from support.debs import LATER
 from unit.packages.conftest import Root
 
@@ -130,6 +131,8 @@ def test_another_build_of_the_version_that_ran_means_to_reboot(root: Root, tmp_p
 @contextmanager
 def _running(*words: str) -> Iterator[int]:
     child = subprocess.Popen(words, stdin=subprocess.PIPE)
+    # A program that was just begun has no words for a moment.
+    wait_until(Path(f"/proc/{child.pid}/cmdline").read_bytes)
     try:
         yield child.pid
     finally:
@@ -142,5 +145,5 @@ def test_a_script_of_a_package_that_goes_on_is_found_and_who_only_reads_one_is_n
     with _running("sh", "-s", script, "configure") as pid:
         assert locks.script(Tools()) == pid
         assert locks.script(Tools("/nowhere")) is None
-    with _running("tail", "-f", script):
+    with _running("tail", "-F", script):
         assert locks.script(Tools()) is None
