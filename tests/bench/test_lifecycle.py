@@ -134,12 +134,12 @@ def _tidy(host: Host) -> None:
     take_away(host, UNIT)
     packages.remove(host)
     host.run(["rm", "-rf", "/var/lib/chaosgpu/lifecycle", "/var/lib/chaosgpu/service"], check=True)
-    host.run([AGENT, "remove-units"], check=True)
+    wait_until(partial(_does, host, "remove-units"), 120.0)
 
 
-def _has_units(host: Host) -> bool:
-    """Install them; systemd of a test host on a busy machine may not answer in time, which the agent refuses."""
-    return host.run([AGENT, "install-units"]).returncode == 0
+def _does(host: Host, what: str) -> bool:
+    """Install or remove them; systemd of a test host on a busy machine may not answer in time, which it tells."""
+    return host.run([AGENT, what], timeout_s=60).returncode == 0
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def pair(fleet: Bench, host: Host, other: Host, debs: Path, tmp_path: Path) -> I
         packages.set_up(one, debs)
         put(one, UNIT)
         one.run(["systemctl", "enable", "--quiet", UNIT], check=True)
-        wait_until(partial(_has_units, one), 120.0)
+        wait_until(partial(_does, one, "install-units"), 120.0)
     yield Fleet(fleet, tmp_path, [host, other])
     for one in (host, other):
         _tidy(one)
