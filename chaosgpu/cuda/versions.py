@@ -72,8 +72,8 @@ def _weight(letter: str) -> int:
 
 
 def upstream(package_version: str) -> str:
-    """Return the driver's version in a package's: 580.95.05 of 580.95.05-0ubuntu1 and of 1:580.95.05-1."""
-    found = _NUMBERS.match(DebianVersion(package_version).upstream)
+    """Return the driver's version in a package's: 580.95.05 of 580.95.05-0ubuntu1 and of 3:580.95.05-1.el9_6."""
+    found = _NUMBERS.match(DebianVersion(package_version.replace("_", ".").replace("^", "+")).upstream)
     if found is None:
         raise BadArgument(f"The package version {package_version!r} does not begin with numbers.")
     return found.group()

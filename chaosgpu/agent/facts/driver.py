@@ -16,9 +16,9 @@ __all__ = ["driver", "module_version"]
 _LOADED = "/sys/module/nvidia/version"
 _PROC = "/proc/driver/nvidia/version"
 _IN_PROC = re.compile(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)")
-# One package each of the three worlds of packages: NVIDIA's and Ubuntu's by branch, NVIDIA's from 590 on, Debian's.
-_LIBRARY_PACKAGE = r"libnvidia-compute(-\d+)?(-server)?|libcuda1|libnvidia-compute"
-_MODULE_PACKAGE = r"nvidia-(kernel-)?dkms(-\d+)?(-server)?(-open)?|nvidia-(open-)?kernel-dkms"
+# One package each of the worlds of packages: NVIDIA's and Ubuntu's by branch, NVIDIA's from 590 on, Debian's, RPM's.
+_LIBRARY_PACKAGE = r"libnvidia-compute(-\d+)?(-server)?|libcuda1|libnvidia-compute|nvidia-driver-cuda-libs"
+_MODULE_PACKAGE = r"nvidia-(kernel-)?dkms(-\d+)?(-server)?(-open)?|nvidia-(open-)?kernel-dkms|kmod-nvidia-\w+-dkms"
 _ELF = b"\x7fELF\x02\x01"  # 64 bits, the low byte first
 _PACKED = {".xz": "xz", ".zst": "zstd", ".gz": "gzip"}
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages that a GPU host stands on, from dpkg's own state, kept by that file's time: it is read once a change."""
+"""The packages that a GPU host stands on, by dpkg's state or rpm, kept by that record's time: read once a change."""
 
 import json
 import os
 import re
-from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Tuple
+from dataclasses import asdict, dataclass
+from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
 from chaosgpu.agent.facts.tree import Tree, UnknownFact
 from chaosgpu.agent.readings.catalogue import Answer
@@ -14,7 +14,7 @@ from chaosgpu.agent.values import JsonObject, JsonValue
 __all__ = ["STATUS", "Packages", "cache_file", "installed", "packages"]
 
 STATUS = "/var/lib/dpkg/status"
-_FORM = 1  # of the kept file
+_FORM = 2  # of the kept file
 # The driver, CUDA, what stands on them, what they are built for, and what changes them by itself.
 _OURS = re.compile(
     r"nvidia|cuda|cudnn|nccl|cublas|cusparse|nvjitlink|nvinfer|tensorrt|nvsdm|nvlsm|nscq|datacenter-gpu-manager"
@@ -30,6 +30,7 @@ class Packages:
     versions: Mapping[str, str]
     holds: Tuple[str, ...]
     broken: Mapping[str, str]
+    manager: str = "dpkg"
 
     def version(self, pattern: str) -> Optional[Tuple[str, str]]:
         """Return name and version of the first package whose whole name fits; None where there is none."""
@@ -40,12 +41,37 @@ class Packages:
 def installed(tree: Tree, kept: Optional[str] = None) -> Packages:
     """Read them; `kept` is the file that keeps them from one reading to the next."""
     state = tree.stat(STATUS)
-    if state is None:
-        raise UnknownFact(f"{STATUS} is not there: this host has no dpkg, and packages of other kinds are not read yet")
+    if state is None or _by_rpm(tree):
+        return _of_rpm(tree, kept)
     key: List[JsonValue] = [_FORM, tree.root, state.st_mtime_ns, state.st_size, state.st_ino]
+    return _once(kept, key, lambda: _parsed(tree.read(STATUS)))
+
+
+def _by_rpm(tree: Tree) -> bool:
+    """Tell it as the packages' own tools do (`of_host`): dnf and rpm are there, and apt or dpkg is not."""
+    there = {name: tree.exists(f"/usr/bin/{name}") for name in ("apt-get", "dnf", "dpkg", "rpm")}
+    return there["dnf"] and there["rpm"] and not (there["apt-get"] and there["dpkg"])
+
+
+def _of_rpm(tree: Tree, kept: Optional[str]) -> Packages:
+    from chaosgpu.agent.facts import rpms  # noqa: PLC0415 (most hosts are of the other kind)
+
+    key = rpms.key_of(tree)
+    if key is None:
+        raise UnknownFact(f"{STATUS} is not there, nor a record of rpm's: this host has no packages of a known kind")
+
+    def read() -> Packages:
+        versions, holds, broken = rpms.read(tree, _OURS)
+        return Packages(versions, tuple(holds), broken, "rpm")
+
+    return _once(kept, [_FORM, tree.root, *key], read)
+
+
+def _once(kept: Optional[str], key: List[JsonValue], read: Callable[[], Packages]) -> Packages:
+    """Return what was kept under this key, or read it and keep it."""
     found = None if kept is None else _kept(kept, key)
     if found is None:
-        found = _parsed(tree.read(STATUS))
+        found = read()
         if kept is not None:
             _keep(kept, key, found)
     return found
@@ -54,7 +80,9 @@ def installed(tree: Tree, kept: Optional[str] = None) -> Packages:
 def packages(found: Packages) -> Answer:
     """Return them as facts."""
     broken: JsonObject = dict(found.broken)
-    return Answer({"installed": dict(found.versions), "holds": list(found.holds), "broken": broken})
+    return Answer(
+        {"manager": found.manager, "installed": dict(found.versions), "holds": list(found.holds), "broken": broken}
+    )
 
 
 def cache_file(environment: Mapping[str, str], user_id: int) -> str:
@@ -102,7 +130,7 @@ def _kept(path: str, key: List[JsonValue]) -> Optional[Packages]:
             kept = json.load(file)
         if kept["key"] != key:
             return None
-        return Packages(dict(kept["versions"]), tuple(kept["holds"]), dict(kept["broken"]))
+        return Packages(dict(kept["versions"]), tuple(kept["holds"]), dict(kept["broken"]), str(kept["manager"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None  # it is only a shortcut
 
@@ -114,7 +142,7 @@ def _keep(path: str, key: List[JsonValue], found: Packages) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 (as above)
         written = f"{path}.{os.getpid()}"
         with open(written, "w", encoding="utf-8") as file:  # noqa: PTH123 (as above)
-            json.dump({"key": key, "versions": found.versions, "holds": found.holds, "broken": found.broken}, file)
+            json.dump({"key": key, **asdict(found)}, file)
         os.replace(written, path)  # noqa: PTH105 (as above)
     except OSError:
         return

@@ -20,9 +20,10 @@ def judge(facts: Facts, data: Compatibility) -> Iterator[Finding]:  # noqa: ARG0
     section, apt = facts.section("packages"), facts.section("apt")
     installed = section.get("installed")
     driver = facts.text("driver", "package_name")
-    yield from _broken(facts, section.get("broken"))
-    if not isinstance(installed, dict) or driver is None:
-        return
+    by_rpm = section.get("manager") == "rpm"
+    yield from _broken(facts, section.get("broken"), by_rpm=by_rpm)
+    if not isinstance(installed, dict) or driver is None or by_rpm:
+        return  # a lock of dnf's versionlock is hold and pin at once
     holds = section.get("holds")
     held = isinstance(holds, list) and driver in holds
     pinned = any(_concerns_driver(pin, driver) for pin in _listed(apt.get("pins")))
@@ -56,10 +57,13 @@ def _concerns_driver(pin: JsonObject, package: str) -> bool:
     return False
 
 
-def _broken(facts: Facts, broken: JsonValue) -> Iterator[Finding]:
+def _broken(facts: Facts, broken: JsonValue, *, by_rpm: bool) -> Iterator[Finding]:
+    manager, mend = ("dpkg", "dpkg --configure -a, then apt-get -f install")
+    if by_rpm:
+        manager, mend = "rpm", "dnf check, then dnf remove --duplicates"
     for name, state in broken.items() if isinstance(broken, dict) else ():
         yield Finding(
             facts.host, "half-installed", Level.BREAKS, (f"broken.{name}",),
-            f"dpkg left {name} {state}: the next installation fails. Run dpkg --configure -a, then apt-get -f install.",
-            "chaosgpu: dpkg's own state",
+            f"{manager} left {name} {state}: the next installation fails. Run {mend}.",
+            f"chaosgpu: {manager}'s own state",
         )  # fmt: skip

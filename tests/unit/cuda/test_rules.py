@@ -38,6 +38,10 @@ CASES: list[tuple[str, Level, dict[str, JsonValue], str]] = [
     ),
     ("must-be-the-drivers-version", Level.BREAKS, {"packages/installed/libnvsdm": "590.48.01-1"}, "NVSwitches"),
     ("half-installed", Level.BREAKS, {"packages/broken/nvidia-dkms-580": "half-configured"}, "dpkg --configure -a"),
+    (
+        "half-installed", Level.BREAKS,
+        {"packages/manager": "rpm", "packages/broken/nvidia-open": "in two versions"}, "rpm left nvidia-open in two",
+    ),
     ("upgrades-by-itself", Level.RISK, {"packages/holds": [], "apt/pins": []}, "Unattended upgrades are on"),
     ("held-by-half", Level.RISK, {"apt/pins": []}, "there is no pin"),
     ("held-by-half", Level.RISK, {"packages/holds": []}, "there is no hold"),
@@ -141,3 +145,8 @@ def test_a_changed_package_is_seen_and_the_first_document_stays_as_it_was() -> N
 def test_a_value_that_cannot_be_set_is_refused(key: str) -> None:
     with pytest.raises(BadArgument, match=r"cannot be set: name a package"):
         changed(host(), {key: "x"})
+
+
+def test_a_lock_of_dnf_is_hold_and_pin_at_once() -> None:
+    assert findings(host(changes={"packages/manager": "rpm", "apt/pins": []}), DATA) == []
+    assert findings(host(changes={"packages/manager": "dpkg", "apt/pins": []}), DATA) != []

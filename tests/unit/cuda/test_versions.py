@@ -85,7 +85,12 @@ def test_what_is_no_version_is_refused_and_not_guessed(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "driver"),
-    [("580.95.05-0ubuntu1", "580.95.05"), ("1:535.261.03-1~deb12u1", "535.261.03"), ("590.44.01-1", "590.44.01")],
+    [
+        ("580.95.05-0ubuntu1", "580.95.05"),
+        ("1:535.261.03-1~deb12u1", "535.261.03"),
+        ("590.44.01-1", "590.44.01"),
+        ("3:580.95.05-1.el9_6", "580.95.05"),
+    ],
 )
 def test_the_drivers_version_is_found_in_that_of_its_package(package: str, driver: str) -> None:
     assert upstream(package) == driver

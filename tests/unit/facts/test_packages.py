@@ -127,9 +127,18 @@ def test_where_packages_cannot_be_kept_they_are_read_all_the_same(root: Path, in
     assert installed(Tree(str(root)), "/proc/no/such/packages.json").versions == {"libnccl2": "2.25.1-1"}
 
 
-def test_a_host_without_dpkg_is_unknown(tmp_path: Path) -> None:
-    with pytest.raises(UnknownFact, match="this host has no dpkg"):
+def test_a_host_without_dpkg_or_rpm_is_unknown(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFact, match="no packages of a known kind"):
         installed(Tree(str(tmp_path)))
+
+
+def test_an_image_of_a_host_of_rpms_is_unknown_and_never_read_by_what_dpkg_has_left_there(tmp_path: Path) -> None:
+    record = "Package: libcuda1\nStatus: install ok installed\nArchitecture: all\nVersion: 535.1-1\n"
+    write(tmp_path, {STATUS: record, "/usr/bin/dnf": "", "/usr/bin/rpm": "", "/var/lib/rpm/rpmdb.sqlite": ""})
+    with pytest.raises(UnknownFact, match="an image of a host is not read"):
+        installed(Tree(str(tmp_path)))
+    write(tmp_path, {"/usr/bin/dpkg": "", "/usr/bin/apt-get": ""})
+    assert installed(Tree(str(tmp_path))).versions == {"libcuda1": "535.1-1"}
 
 
 def test_packages_of_another_architecture_are_named_with_it(tmp_path: Path) -> None:

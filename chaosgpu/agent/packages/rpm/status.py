@@ -8,7 +8,7 @@ from chaosgpu.agent.packages.rpm.locking import locked
 from chaosgpu.agent.packages.status import Package
 from chaosgpu.agent.packages.tools import Done, Tools
 
-__all__ = ["FORM", "broken", "conffiles", "edited", "header", "nevra", "owned", "read_packages", "rows"]
+__all__ = ["FORM", "broken", "conffiles", "edited", "header", "nevra", "owned", "read_packages", "rows", "side_by_side"]
 
 # Name, whole version, architecture, what it was built from.
 FORM = "%{NAME}\\t%{EVR}\\t%{ARCH}\\t%{SOURCERPM}\\n"
@@ -30,7 +30,7 @@ def rows(said: str, words: int) -> List[List[str]]:
 def read_packages(tools: Tools) -> Dict[str, Package]:
     """Return every package of the host; Unanswered where rpm's record cannot be read."""
     listed = rows(_ask(tools, "-qa", "--qf", FORM).out, 4)
-    several = _side_by_side(tools)
+    several = side_by_side(tools)
     native, locks = tools.native(), locked(tools)
     versions: Dict[str, List[str]] = {}
     found: Dict[str, Package] = {}
@@ -91,7 +91,8 @@ def _files(tools: Tools, package: Package) -> List[List[str]]:
     return rows(_ask(tools, "-q", "--qf", _FILES, f"{plain}.{package.architecture}", may_fail=True).out, 3)
 
 
-def _side_by_side(tools: Tools) -> Set[str]:
+def side_by_side(tools: Tools) -> Set[str]:
+    """Return the names of packages of which a host may have several versions."""
     said = _ask(tools, "-q", "--qf", "%{NAME}\\n", "--whatprovides", *_SIDE_BY_SIDE, may_fail=True)
     return {line for line in said.out.splitlines() if " " not in line}
 
