@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from chaosgpu.catalogue.entries import Entry, Form  # noqa: E402 (as above)
+from chaosgpu.catalogue.entries import Entry, Form  # noqa: E402 (the lines above find it)
+from chaosgpu.catalogue.finding import Seen  # noqa: E402 (as above)
 from figures import Figure, at_least, exactly  # noqa: E402 (as above)
 
 __all__ = ["ROOT", "Kept", "Play", "Result", "figures_of", "plays_of"]
@@ -57,15 +59,29 @@ class Result:
     took_s: float
     sha256: str
     tries: int = 1
-
-    @property
-    def not_played(self) -> bool:
-        """Whether the steady state did not even hold before, as on a machine that is busy with other things."""
-        return self.verdict == "inconclusive" and "the method was not played" in self.reason
+    # How the tries before it ended.
+    before: tuple[str, ...] = ()
+    # What the steps of the declared finding gave.
+    seen: tuple[Seen, ...] = ()
 
     def holds(self, play: Play) -> bool:
-        """Whether it is of this file and ended as the file declares."""
-        return self.sha256 == play.digest and self.verdict == play.form.declared.expected_verdict
+        """Whether it is of this file, ended as the file declares, and for the reason that the file declares."""
+        return self.sha256 == play.digest and self.as_declared(play)
+
+    def as_declared(self, play: Play) -> bool:
+        """Whether verdict and finding are the declared ones; without a finding it is not known."""
+        ended = self.verdict == play.form.declared.expected_verdict
+        return ended and bool(self.seen) and all(one.as_declared for one in self.seen)
+
+    @property
+    def told(self) -> str:
+        """How it ended in words, with what was found that is not declared."""
+        otherwise = [
+            f"; {one.step!r}{f' ({one.at})' if one.at else ''} gave {one.value!r}, declared {one.declared}"
+            for one in self.seen
+            if not one.as_declared
+        ]
+        return f"{self.verdict}: {self.reason}{''.join(otherwise)}"
 
 
 def plays_of(entries: Sequence[Entry]) -> list[Play]:
@@ -84,7 +100,7 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self._path = path
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self.results = {key: Result(**one) for key, one in found.items()}
+        self.results = {key: _result(one) for key, one in found.items()}
 
     def lacks(self, play: Play) -> bool:
         """Whether it has to be played still."""
@@ -101,6 +117,13 @@ class Kept:
         partial.replace(self._path)
 
 
+def _result(row: dict[str, Any]) -> Result:
+    """Read one kept result; those of before findings were compared have none, and do not hold."""
+    return Result(
+        **{**row, "before": tuple(row.get("before", ())), "seen": tuple(Seen(**one) for one in row.get("seen", ()))}
+    )
+
+
 def figures_of(plays: Sequence[Play], kept: Kept) -> list[Figure]:
     """Count what is declared and what was played as declared."""
     done = {play.key for play in plays if not kept.lacks(play)}
@@ -110,7 +133,12 @@ def figures_of(plays: Sequence[Play], kept: Kept) -> list[Figure]:
     open_ = sorted(play.key for play in plays if play.key not in done)
     return [
         at_least("experiments in the catalogue, each in two forms", len(names), "", LEAST),
-        exactly("plays with the verdict that they declare (each form, on each database)", len(done), "", len(plays)),
+        exactly(
+            "plays with the verdict and finding that they declare (each form, on each database)",
+            len(done),
+            "",
+            len(plays),
+        ),
         at_least("experiments whose every play ended as declared", len(whole), "", LEAST),
         exactly("plays of these files that ended otherwise", len(of_this_file) - len(done), "", 0),
         Figure("open", ", ".join(open_) or "none", "", "shown", None),

@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.cuda_units import SHARE, preload
+from bench.driven import build_drivers, driven, let_go
 from bench.hosts import BENCHES, Bench
 from bench.nodes import balanced, learned, put_toolkits, serving, site, url
 from bench.nodes import play as play_on_hosts
 from bench.plan import me
 from catalogue_kept import ROOT, Play, Result
 from chaosgpu.agent.shim.library import provide
+from chaosgpu.catalogue.finding import seen
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.lab.databases import Database, running_database
+from chaosgpu.lab.packages import packages
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.lab.prepare import LabOptions
 from chaosgpu.lab.up import bring_up, take_down
@@ -32,6 +35,8 @@ __all__ = ["group_of", "playing"]
 _RUN_S = 420
 _TRIES = 3
 _SETTLE_S = 120.0
+# What the play before did has left the seconds of traffic that a hypothesis looks at, and its alerts have ended.
+_FORGET_S = 30.0
 _KV_SHARE = "0.16"
 
 Player = Callable[[Play], Result]
@@ -44,7 +49,7 @@ def group_of(play: Play) -> tuple[str, str]:
         return f"lab {needs.lab}", play.form.declared.service
     if play.database:
         return "database", play.database
-    return ("hosts", play.entry.name) if needs.hosts > 1 else ("tests", play.entry.name)
+    return "hosts", play.entry.name
 
 
 @contextmanager
@@ -53,12 +58,11 @@ def playing(group: tuple[str, str]) -> Iterator[Player]:
     kind, what = group
     with tempfile.TemporaryDirectory(prefix="chaosgpu-catalogue-") as name:
         folder = Path(name)
-        if kind == "tests":
-            yield _by_its_test
-        elif kind == "hosts":
-            with _hosts(folder) as player:
+        if kind == "hosts":
+            with _hosts(folder, what) as player:
                 yield player
         elif kind == "database":
+            sys.path.extend(_client(what))
             with running_database(what, folder / what, _say) as database:
                 yield lambda play: _on_database(play, folder, database)
         else:
@@ -78,7 +82,7 @@ def _chaos(play: Play, folder: Path, environment: dict[str, str]) -> Result:
     done = subprocess.run(
         [*words, str(play.file)],
         cwd=place,
-        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -91,17 +95,20 @@ def _chaos(play: Play, folder: Path, environment: dict[str, str]) -> Result:
 def _result(play: Play, place: Path, began: float, said: str) -> Result:
     ledger = place / ".chaosgpu/runs/latest/ledger.jsonl"
     last = json.loads(ledger.read_text(encoding="utf-8").splitlines()[-1]) if ledger.exists() else {}
-    verdict = str(last.get("verdict", "none"))
-    if verdict != play.form.declared.expected_verdict:
-        _say(said[-6000:])
-    return Result(
+    journal = ledger.with_name("journal.json")
+    found = json.loads(journal.read_text(encoding="utf-8")) if journal.exists() else {}
+    result = Result(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        verdict=verdict,
+        verdict=str(last.get("verdict", "none")),
         expected=play.form.declared.expected_verdict,
         reason=str(last.get("reason", said[-300:]))[:300],
         took_s=round(time.monotonic() - began, 1),
         sha256=play.digest,
+        seen=seen(play.form.declared, found),
     )
+    if not result.holds(play):
+        _say(said[-6000:])
+    return result
 
 
 # --- labs ---
@@ -145,11 +152,16 @@ def _in_lab(play: Play, folder: Path, plan: LabPlan) -> Result:
         right = right + 1 if found else 0
         time.sleep(1)
     if "CHAOSGPU_LAB_GATEWAY_URL" in plan.exported:
-        time.sleep(8)  # what the last one did has left the last seconds of the traffic, and its alerts have ended
+        time.sleep(_FORGET_S)
     return _chaos(play, folder, plan.exported)
 
 
 # --- databases ---
+
+
+def _client(kind: str) -> tuple[str, ...]:
+    """Return where the client of Milvus is: an extra of 100 MB, which the lab has anyhow."""
+    return (str(packages(kind, _say)),) if kind == "milvus" else ()
 
 
 def _on_database(play: Play, folder: Path, database: Database) -> Result:
@@ -162,6 +174,7 @@ def _on_database(play: Play, folder: Path, database: Database) -> Result:
         "VECTORDB_BACKEND": kind,
         "VECTORDB_KEY": database.key or "none",
         "CHAOSGPU_VECTORS": path,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), *_client(kind))),
     }
     return _chaos(play, folder, environment)
 
@@ -170,11 +183,12 @@ def _on_database(play: Play, folder: Path, database: Database) -> Result:
 
 
 @contextmanager
-def _hosts(folder: Path) -> Iterator[Player]:
+def _hosts(folder: Path, experiment: str) -> Iterator[Player]:
     bench = Bench(BENCHES / f"catalogue-{me().pid}")
     bench.up(2)
+    one = _on_driven_host if experiment == "driver-upgrade" else _on_hosts
     try:
-        yield lambda play: _on_hosts(play, folder, bench)
+        yield lambda play: one(play, folder, bench)
     finally:
         bench.down()
 
@@ -203,19 +217,18 @@ def _on_hosts(play: Play, folder: Path, bench: Bench) -> Result:
         return _result(play, place, began, played.said)
 
 
-def _by_its_test(play: Play) -> Result:
-    """Play what needs packages of a driver by the test on systemd hosts that builds them and judges the verdict."""
-    began = time.monotonic()
-    chosen = "leaves_them_running" if play.form.declared.service == "fragile" else "held_and_pinned"
-    words = [sys.executable, "-m", "pytest", "-q", "tests/bench/test_drift_experiments.py", "-k", chosen]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
-    if done.returncode or " passed" not in done.stdout:
-        raise ChaosGpuError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
-    return Result(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        verdict=play.form.declared.expected_verdict,
-        expected=play.form.declared.expected_verdict,
-        reason=f"tests/bench/test_drift_experiments.py ({chosen}) compared it",
-        took_s=round(time.monotonic() - began, 1),
-        sha256=play.digest,
-    )
+def _on_driven_host(play: Play, folder: Path, bench: Bench) -> Result:
+    """Play what moves packages of a driver on a host that has some, guarded in the hardened form alone."""
+    host, place = bench.hosts[0], Path(tempfile.mkdtemp(prefix=play.key, dir=folder))
+    debs = place / "drivers"
+    debs.mkdir()
+    build_drivers(debs)
+    with driven(host, debs):
+        if play.form.declared.service == "fragile":
+            let_go(host)
+        with serving(bench, host):
+            golden = learned(bench, host, place)
+            began = time.monotonic()
+            environment = {"TRITON_URL": url(host), "NODE": host.name, "CHAOSGPU_CANARY": str(golden)}
+            played = play_on_hosts(bench, place, play.file, **environment)
+            return _result(play, place, began, played.said)

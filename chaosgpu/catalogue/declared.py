@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an experiment of the catalogue says of itself, in its `extensions`, which Chaos Toolkit keeps and ignores."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-__all__ = ["Declared", "Needs"]
+__all__ = ["Declared", "Needs", "Shown"]
 
 Sentence = Annotated[str, Field(min_length=15, max_length=400)]
 
@@ -34,6 +34,32 @@ class Needs(BaseModel):
         said += [f"a database ({', '.join(self.databases)})"] if self.databases else []
         said += [f"{self.hosts} {'host' if self.hosts == 1 else 'hosts'} with systemd"] if self.hosts else []
         return ", ".join(said)
+
+
+class Shown(BaseModel):
+    """What a step gives where the finding is the declared one; a failed one gives its error, as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: Annotated[str, Field(min_length=3)]
+    # The part of what it gives: names and numbers with dots between them; without it all.
+    at: str = ""
+    equals: StrictBool | StrictInt | StrictStr | None = None
+    least: float | None = None
+    most: float | None = None
+    says: str | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if all(one is None for one in (self.equals, self.least, self.most, self.says)):
+            raise ValueError("needs one of equals, least, most, says: else anything would be the finding")
+        return self
+
+    def __str__(self) -> str:
+        """Say what is wanted in a few words."""
+        wanted = {"": self.equals, "at least ": self.least, "at most ": self.most, "says ": self.says}
+        said = [f"{word}{value!r}" for word, value in wanted.items() if value is not None]
+        return " and ".join(said)
 
 
 class Declared(BaseModel):
@@ -65,3 +91,12 @@ class Declared(BaseModel):
     needs: Needs
     expected_verdict: Literal["passed", "deviated"]
     expected_finding: Sentence
+    # The same finding for a machine: which probes of the hypothesis may break first, with what, and what steps show.
+    deviates: tuple[Shown, ...] = ()
+    shows: Annotated[tuple[Shown, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _deviates_by_something(self) -> Self:
+        if (self.expected_verdict == "deviated") != bool(self.deviates):
+            raise ValueError("deviates names what breaks in a form that ends deviated, and nothing in any other")
+        return self

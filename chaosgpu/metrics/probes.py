@@ -84,6 +84,7 @@ def retry_amplification(  # noqa: PLR0917
     calls: str = "gateway_calls_total",
     path: str = "/metrics",
     timeout_s: float = 5,
+    if_noted: bool = False,
 ) -> float:
     """Return how many attempts there were for each call: 1 without retries, less with an open breaker.
 
@@ -91,11 +92,13 @@ def retry_amplification(  # noqa: PLR0917
      "provider": {"type": "python", "module": "chaosgpu.metrics.probes", "func": "retry_amplification",
      "arguments": {"url": "http://127.0.0.1:9100", "labels": {"upstream": "chat"}}}}
 
-    attempts, calls: your gateway's own counters; the defaults are those of the lab. The rest as in `metric_ratio`.
+    attempts, calls: your gateway's own counters; the defaults are those of the lab. if_noted: `since` may not have been
+    noted yet, as in a hypothesis before its method; then all is counted since the service began.
+    The rest as in `metric_ratio`.
     """
     from chaosgpu.metrics import work  # noqa: PLC0415
 
-    return work.ratio(attempts, calls, work.Asked(url, labels, since, path, timeout_s))
+    return work.ratio(attempts, calls, work.Asked(url, labels, since, path, timeout_s, if_noted))
 
 
 def breaker(  # noqa: PLR0917

@@ -35,6 +35,7 @@ class Asked:
     since: object
     path: str
     timeout_s: object
+    if_noted: object = False
 
     def now(self) -> Page:
         """Get the page as it is."""
@@ -42,7 +43,7 @@ class Asked:
 
     def before(self) -> Page:
         """Return the page as it was noted; without a moment it is empty, as when the process began."""
-        if self.since is None:
+        if self.since is None or (self.if_noted is True and not _file(self.since).exists()):
             return Page(f"{self.url}{self.path}", ())
         return _before(self.since, self.url, self.path)
 

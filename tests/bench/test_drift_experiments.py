@@ -12,18 +12,16 @@ import yaml
 
 from bench import packages
 from bench.cuda_units import sh
+from bench.driven import GUARDED, build_drivers, driven, let_go
 from bench.hosts import Bench, Host
 from bench.nodes import TOOLKITS, balanced, learned, play, put_toolkits, serving, site, url
 from bench.plan import ROOT
-from bench.triton import LIBRARIES
-from chaosgpu.sim import build
 from support.chaos import Played
-from support.debs import LATER, NAMES, OLD, build_repository
+from support.debs import LATER, OLD
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(900)]
 
 _EXPERIMENTS = ROOT / "experiments"
-_GUARDED = {name: OLD for name in NAMES if name != "libnvidia-gpucomp"}
 
 
 def _said(played: Played, name: str) -> Any:
@@ -79,39 +77,15 @@ def test_mixed_cuda_nodes_answer_otherwise_while_every_health_check_is_green(
 
 @pytest.fixture(scope="module")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build packages of two drivers whose libraries are real ones, each of its own version."""
     folder = tmp_path_factory.mktemp("drivers")
-
-    def driver(upstream: str) -> Path:
-        return build.libraries(driver_version=upstream) / "lib"
-
-    build_repository(folder, driver=driver, versions=(OLD, LATER))
+    build_drivers(folder)
     return folder
 
 
 @pytest.fixture
-def driven(host: Host, debs: Path) -> Iterator[Host]:
-    """Give a host whose driver is packages: its libraries are theirs, and the module that runs is of their version."""
-    packages.remove(host)
-    sh(host, f"rm -f {LIBRARIES}/libcuda.so* {LIBRARIES}/libnvidia-ml.so*")
-    packages.set_up(host, debs)
-    upstream = OLD.partition("-")[0]
-    host.gpus().set_system(kernel_driver_version=upstream)
-    line = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {upstream}  Release Build"
-    mount = "mountpoint -q /proc/driver || mount -t tmpfs x /proc/driver; mkdir -p /proc/driver/nvidia"
-    sh(host, f"ldconfig; {mount}; echo '{line}' > /proc/driver/nvidia/version")
-    try:
+def packaged(host: Host, debs: Path) -> Iterator[Host]:
+    with driven(host, debs):
         yield host
-    finally:
-        host.agent("undo", {"all": True}, timeout_s=packages.APPLY_S)
-        packages.remove(host)
-        for name in ("libcuda.so.1", "libnvidia-ml.so.1"):
-            sh(host, f"rm -f {LIBRARIES}/{name.removesuffix('1')}*")
-            target = Path(f"/proc/{host.init()}/root{LIBRARIES}/{name}")
-            target.write_bytes((build.libraries() / "lib" / name).read_bytes())
-            target.chmod(0o755)
-        sh(host, "ldconfig")
-        host.gpus().inject("driver_loaded")
 
 
 def _versions(host: Host) -> str:
@@ -119,13 +93,13 @@ def _versions(host: Host) -> str:
 
 
 def test_a_driver_upgraded_under_its_services_leaves_them_running_and_shuts_new_processes_out(
-    fleet: Bench, driven: Host, tmp_path: Path
+    fleet: Bench, packaged: Host, tmp_path: Path
 ) -> None:
     name = "level-3/driver-upgrade-fragile.yaml"
-    sh(driven, "apt-mark unhold nvidia-open nvidia-fabricmanager; rm /etc/apt/preferences.d/site")
-    with serving(fleet, driven):
-        golden, before = learned(fleet, driven, tmp_path), _versions(driven)
-        environment = {"TRITON_URL": url(driven), "NODE": driven.name, "CHAOSGPU_CANARY": str(golden)}
+    let_go(packaged)
+    with serving(fleet, packaged):
+        golden, before = learned(fleet, packaged, tmp_path), _versions(packaged)
+        environment = {"TRITON_URL": url(packaged), "NODE": packaged.name, "CHAOSGPU_CANARY": str(golden)}
         played = play(fleet, tmp_path, _EXPERIMENTS / name, **environment)
         assert played.verdict[0] == _expected(name) == "deviated", played.said
         assert "a new process can talk to the driver" in played.verdict[1]
@@ -141,23 +115,23 @@ def test_a_driver_upgraded_under_its_services_leaves_them_running_and_shuts_new_
             "the canary is right": True,
             "a new process can talk to the driver": False,
         }
-        assert _versions(driven) == before
-        assert driven.run(["nvidia-smi", "-L"]).returncode == 0
+        assert _versions(packaged) == before
+        assert packaged.run(["nvidia-smi", "-L"]).returncode == 0
 
 
 def test_a_held_and_pinned_driver_stays_and_the_attempt_is_told_with_what_stopped_it(
-    fleet: Bench, driven: Host, tmp_path: Path
+    fleet: Bench, packaged: Host, tmp_path: Path
 ) -> None:
     name = "level-3/driver-upgrade-hardened.yaml"
-    assert packages.ask(driven, "guard", {"packages": _GUARDED}) == {"gaps": []}
-    with serving(fleet, driven):
-        golden, before = learned(fleet, driven, tmp_path), _versions(driven)
-        environment = {"TRITON_URL": url(driven), "NODE": driven.name, "CHAOSGPU_CANARY": str(golden)}
+    assert packages.ask(packaged, "guard", {"packages": GUARDED}) == {"gaps": []}
+    with serving(fleet, packaged):
+        golden, before = learned(fleet, packaged, tmp_path), _versions(packaged)
+        environment = {"TRITON_URL": url(packaged), "NODE": packaged.name, "CHAOSGPU_CANARY": str(golden)}
         played = play(fleet, tmp_path, _EXPERIMENTS / name, **environment)
         assert played.verdict[0] == _expected(name) == "passed", played.said
         kept = _said(played, "the nightly upgrade comes")["observed"]["kept_back"]
         assert [(one["package"], one["newest"]) for one in kept] == [
-            (package, LATER) for package in sorted(_GUARDED) if package != "nvidia-persistenced"
+            (package, LATER) for package in sorted(GUARDED) if package != "nvidia-persistenced"
         ]
         assert all(one["why"] == ["it is on hold", "a pin chooses another version"] for one in kept), json.dumps(kept)
-        assert _versions(driven) == before
+        assert _versions(packaged) == before

@@ -51,6 +51,15 @@ def _hypothesis(path: Path) -> list[object]:
     return found
 
 
+def test_what_a_form_declares_to_be_seen_is_in_its_own_steps() -> None:
+    for form in (form for one in ENTRIES for form in one.forms):
+        content = json.loads(form.path.with_suffix(".json").read_text(encoding="utf-8"))
+        method = {step["name"] for step in content["method"]}
+        hypothesis = {probe["name"] for probe in content["steady-state-hypothesis"]["probes"]}
+        assert {shown.step for shown in form.declared.shows} <= method, form.path.name
+        assert {shown.step for shown in form.declared.deviates} <= hypothesis, form.path.name
+
+
 def test_the_page_is_what_the_files_say() -> None:
     said = "run `python -m chaosgpu.catalogue.page > docs/catalogue.md`"
     assert (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8") == page(ENTRIES), said

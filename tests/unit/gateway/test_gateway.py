@@ -110,6 +110,13 @@ def test_the_fragile_gateway_asks_four_times_for_each_call_and_turns_nobody_away
         behind.chat = "fail"
         assert Counter(ask_at_once(url, 20)) == {502: 20}
         assert probes.retry_amplification(url, CHAT, since="before") == 4
+        # A hypothesis asks before its method has noted anything, too; from then on an earlier storm does not count.
+        assert probes.retry_amplification(url, CHAT, since="later", if_noted=True) == 4
+        with pytest.raises(BadArgument, match="No metrics were noted under 'later'"):
+            probes.retry_amplification(url, CHAT, since="later")
+        actions.note_metrics(url, name="later")
+        with pytest.raises(ReadingUnknown, match="has not risen since 'later' was noted"):
+            probes.retry_amplification(url, CHAT, since="later", if_noted=True)
         assert probes.metric_ratio(url, "gateway_failures_total", "gateway_attempts_total", CHAT, since="before") == 1
         assert not probes.breaker_opened_and_closed(url, CHAT, since="before")
         with pytest.raises(BadArgument, match="No metrics were noted under 'start'"):
