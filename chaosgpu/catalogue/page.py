@@ -25,12 +25,12 @@ $ chaosgpu catalogue copy gpu-memory-leak
 $ chaosgpu lab run --variant fragile -- chaos run experiments/level-1/gpu-memory-leak-fragile.yaml
 ```
 
-What a file says of itself is in its `extensions`, which Chaos Toolkit ignores. The finding is there for a machine, too:
-`deviates` (which probe of the hypothesis may break, and with what) and `shows` (what steps of the method give).
+What a file says of itself is in its `extensions`, which Chaos Toolkit ignores. The finding is there for a machine,
+too: `deviates` (which probe of the hypothesis may break, and with what) and `shows` (what steps of the method give).
 `make catalogue-test` plays each of them in both forms and compares verdict and finding: the declared verdict for
-another reason does not count. It goes on where it was, tries a play up to three times, and keeps each result with its date,
-what was seen and how earlier tries ended in `figures/catalogue/played.json`. [Figures](figures.md) says how many ended as
-declared, and which have not been played.
+another reason does not count. It goes on where it was, tries a play up to three times, and keeps each result with its
+date, what was seen and how earlier tries ended in `figures/catalogue/played.json`. [Figures](figures.md) says how
+many ended as declared, and which have not been played.
 
 **Levels**: 1 a component, 2 a dependency, 3 infrastructure.
 """
