@@ -4,6 +4,7 @@
 A play counts as long as the experiment's file is the same.
 """
 
+import fcntl
 import hashlib
 import json
 import sys
@@ -99,8 +100,11 @@ class Kept:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self.results = {key: _result(one) for key, one in found.items()}
+        self.results = self._read()
+
+    def _read(self) -> dict[str, Result]:
+        found = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
+        return {key: _result(one) for key, one in found.items()}
 
     def lacks(self, play: Play) -> bool:
         """Whether it has to be played still."""
@@ -108,10 +112,15 @@ class Kept:
         return result is None or not result.holds(play)
 
     def keep(self, play: Play, result: Result) -> None:
-        """Write one result."""
-        self.results[play.key] = result
-        rows = {key: asdict(one) for key, one in sorted(self.results.items())}
+        """Write one result; another process may have kept others meanwhile."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.parent.joinpath("played.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.results = {**self._read(), play.key: result}
+            self._write()
+
+    def _write(self) -> None:
+        rows = {key: asdict(one) for key, one in sorted(self.results.items())}
         partial = self._path.with_suffix(".new")
         partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         partial.replace(self._path)
