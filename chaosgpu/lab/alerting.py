@@ -29,7 +29,8 @@ RULES: dict[str, str] = {
     "GatewayPilesUp": "gateway_requests_under_way > 20",
     "BreakerOpen": "gateway_breaker_open > 0.9",
     "TritonQueue": "sum by (model) (nv_inference_pending_request_count) > 20",
-    "TargetDown": "up == 0",
+    # What has not come up yet with the lab is not down.
+    "TargetDown": "up == 0 and max_over_time(up[10m]) == 1",
 }
 
 

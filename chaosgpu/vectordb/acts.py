@@ -6,26 +6,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from chaosgpu.errors import BadArgument, ChaosGpuError
+from chaosgpu.errors import BadArgument, ChaosGpuError, ReadingUnknown
 from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease.guarded import guarded_run, refuse_closing
 from chaosgpu.vectordb import clients
 from chaosgpu.vectordb.audit import Audited, audit
 from chaosgpu.vectordb.backends.connect import connected
 from chaosgpu.vectordb.backends.contract import Row, Vector
-from chaosgpu.vectordb.history import read_history
+from chaosgpu.vectordb.history import Asked, Ended, read_history
 from chaosgpu.vectordb.order import Order, checked_name
 from chaosgpu.vectordb.recording import outcome_of
 from chaosgpu.vectordb.undoing import ClientDeed, RowsDeed
 from chaosgpu.vectordb.work import Ask
 
-__all__ = ["BAD", "audited", "bad_vectors", "begun", "clean", "stopped"]
+__all__ = ["BAD", "acknowledged", "audited", "bad_vectors", "begun", "clean", "stopped"]
 
 logger = logging.getLogger("chaostoolkit")
 
 # Ids of bad vectors: far above those of the known set.
 FIRST_BAD = 900_000_001
 _OVERSIZED = 40_000
+_WHOLE = 100
 BAD: dict[str, Callable[[int], Vector]] = {
     "nan": lambda dimension: (float("nan"),) * dimension,
     "inf": lambda dimension: (float("inf"),) * dimension,
@@ -66,16 +67,39 @@ def stopped(name: object) -> JsonObject:
     return {"name": client.order.name, "report": client.order.report, **found}
 
 
+def acknowledged(name: object, least_percent: object) -> bool:
+    """Stop a writer and judge how many of its writes were acknowledged in time; before it began, none wait."""
+    if isinstance(least_percent, bool) or not isinstance(least_percent, int | float) or not 0 < least_percent <= _WHOLE:
+        raise BadArgument(f"least_percent must be over 0 and at most {_WHOLE}, not {least_percent!r}.")
+    if not clients.started(name):
+        logger.info("Nothing was written as %s in this run yet, so nothing waits to be acknowledged.", name)
+        return True
+    events = read_history(_history_of(name)).events
+    asked = {one.op for one in events if isinstance(one, Asked) and one.do != "get"}
+    done = sum(one.op in asked and one.outcome == "acknowledged" for one in events if isinstance(one, Ended))
+    if not asked:
+        raise ReadingUnknown(f"The client {name!r} has not asked for one write: nobody knows how they fare.")
+    percent = _WHOLE * done / len(asked)
+    if percent < least_percent:
+        logger.warning("Of %d writes as %s %d were acknowledged in time, %.0f %%", len(asked), name, done, percent)
+    return percent >= least_percent
+
+
+def _history_of(name: object) -> Path:
+    """Stop a writer and return the file of its history."""
+    client = clients.by_name(name)
+    if client.order.role != "write":
+        raise BadArgument(f"The client {name!r} keeps no history: it is no writer.")
+    client.stop()
+    return Path(client.order.report).with_suffix(".jsonl")
+
+
 def audited(ask: Ask, name: object, history: object, visible_within_s: object) -> Audited:
     """Audit the history of a client that has ended, or the one in a file."""
     if isinstance(visible_within_s, bool) or not isinstance(visible_within_s, int | float) or visible_within_s < 0:
         raise BadArgument(f"visible_within_s must be a number of seconds from 0 on, not {visible_within_s!r}.")
     if history is None:
-        client = clients.by_name(name)
-        if client.order.role != "write":
-            raise BadArgument(f"The client {name!r} keeps no history: it is no writer.")
-        client.stop()
-        history = str(Path(client.order.report).with_suffix(".jsonl"))
+        history = str(_history_of(name))
     if not isinstance(history, str):
         raise BadArgument(f"history must be the path of a history, not {history!r}.")
     found = read_history(Path(history))

@@ -88,10 +88,11 @@ def start(order: Order) -> Client:
 
 def _begin(order: Order, process: Started, log: Path) -> None:
     """Give the client its order, and raise what it says against it."""
+    within_s = _START_S + order.timeout_s  # a first batch may take as long as every other
     try:
-        said = ask_first(process, order.to_json(), _START_S)
+        said = ask_first(process, order.to_json(), within_s)
     except TimeoutError as error:
-        raise FaultUnverified(f"The client sent nothing within {_START_S:g} s; it was ended.", "unverified") from error
+        raise FaultUnverified(f"The client sent nothing within {within_s:g} s; it was ended.", "unverified") from error
     if said is None:
         raise Refused(f"The client could not begin: {last_words(log)}. All it said is in {log}.")
     if "error" in said:

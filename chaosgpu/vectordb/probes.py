@@ -24,6 +24,7 @@ __all__ = [
     "rows_are_complete",
     "server_is_healthy",
     "vectors_find_themselves",
+    "writes_are_acknowledged",
 ]
 
 
@@ -330,3 +331,18 @@ def audit_is_clean(  # noqa: PLR0917 (an experiment names them all)
     from chaosgpu.vectordb import acts, work  # noqa: PLC0415
 
     return acts.clean(work.Ask(url, backend, timeout_s, secrets), name, history, visible_within_s)
+
+
+def writes_are_acknowledged(name: str = "writing", least_percent: float = 99) -> bool:
+    """Stop a writer and tell whether so many of its writes were acknowledged within the time that it gave each.
+
+    {"name": "the service can still write", "type": "probe", "tolerance": true, "provider": {"type": "python",
+     "module": "chaosgpu.vectordb.probes", "func": "writes_are_acknowledged", "arguments": {"least_percent": 90}}}
+
+    name: as given to `start_writing` in this run, with `timeout_s` as the time of each write. least_percent: over 0, at
+    most 100. A write that was refused or not answered in time is not acknowledged; how many were is in the log.
+    Before the method there is no writer: then it is true, and the log says so. ReadingUnknown where nothing was asked.
+    """
+    from chaosgpu.vectordb import acts  # noqa: PLC0415
+
+    return acts.acknowledged(name, least_percent)

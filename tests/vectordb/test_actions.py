@@ -221,3 +221,23 @@ def test_an_audit_of_what_was_not_written_is_told(known: Known) -> None:
     with pytest.raises(BadArgument, match="No client 'never' was started"):
         probes.audit(name="never", **known.named)
     assert probes.audit_is_clean(name="never", **known.named) is True
+
+
+def test_writes_that_are_not_acknowledged_in_time_are_counted_and_before_the_method_none_wait(
+    chroma: Database, run: Run
+) -> None:
+    known = known_of(chroma)
+    assert probes.writes_are_acknowledged("stalled")
+    said = actions.start_writing(known.url, "chroma", duration_s=60, rate_per_s=20, timeout_s=0.5, name="stalled")
+    history = Path(said["report"]).with_suffix(".jsonl")
+    _until(history, '"acknowledged"', 10)
+    chroma.freeze()
+    try:
+        _until(history, '"unknown"', 3)
+    finally:
+        chroma.thaw()
+    assert probes.writes_are_acknowledged("stalled", least_percent=10)
+    assert not probes.writes_are_acknowledged("stalled", least_percent=99.9)
+    with pytest.raises(BadArgument, match="least_percent must be over 0"):
+        probes.writes_are_acknowledged("stalled", least_percent=0)
+    assert run.deeds
