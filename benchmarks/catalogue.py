@@ -8,17 +8,21 @@ What ended as declared is not played again while its file is the same; `--again`
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import deque
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from catalogue_kept import ROOT, Kept, Play, Result, figures_of, plays_of
+from catalogue_kept import ROOT, Kept, Play, figures_of, plays_of
 from chaosgpu.catalogue.entries import read_catalogue
 from chaosgpu.errors import ChaosGpuError
 from figures import publish
 
+# A play, and how it ended so far.
+type Tried = tuple[Play, tuple[str, ...]]
+
 _TRIES = 3
+_FAILURES = (ChaosGpuError, subprocess.SubprocessError, OSError, AssertionError)
 
 
 def main() -> int:
@@ -36,40 +40,52 @@ def main() -> int:
     return publish("catalogue", figures_of(plays, kept))
 
 
-def _played(player: Callable[[Play], Result], play: Play) -> Result:
-    """Play it; what did not end as declared is told and played again, and how often is kept."""
-    before: tuple[str, ...] = ()
-    while True:
-        played = play.digest  # a file that is changed meanwhile has not been played
-        result = replace(player(play), tries=len(before) + 1, before=before, sha256=played)
-        if result.holds(play) or result.tries == _TRIES:
-            return result
-        _say(f"{play.key}, try {result.tries}: {result.told}")
-        before = (*before, result.told)
-
-
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def _play(plays: list[Play], kept: Kept) -> None:
-    from catalogue_plays import group_of, playing  # noqa: PLC0415 (figures need no lab)
+    from catalogue_plays import group_of  # noqa: PLC0415 (figures need no lab)
 
     def when(play: Play) -> tuple[bool, tuple[str, str], str]:
         """Order them by group, with what takes hosts at the end."""
         return play.form.declared.needs.hosts > 0, group_of(play), play.key
 
     for group, several in groupby(sorted(plays, key=when), group_of):
-        try:
-            with playing(group) as player:
-                for play in several:
-                    result = _played(player, play)
-                    kept.keep(play, result)
-                    as_declared = "as declared" if result.holds(play) else f"NOT AS DECLARED ({result.expected})"
-                    _say(f"{play.key}: {as_declared}, {result.took_s} s: {result.told}")
-        except (ChaosGpuError, subprocess.SubprocessError, OSError, AssertionError) as error:
-            _say(f"{' '.join(group)} could not be played to its end: {error}")
+        tries: deque[Tried] = deque((play, ()) for play in several)
+        while tries:
+            left = len(tries)
+            try:
+                _play_some(group, tries, kept)
+            except _FAILURES as error:
+                _say(f"{' '.join(group)} could not be played to its end: {error}")
+                if len(tries) == left:
+                    break
+
+
+def _play_some(group: tuple[str, str], tries: deque[Tried], kept: Kept) -> None:
+    """Play in one place until all is played, or until a play leaves a lab in a state that nobody knows."""
+    from catalogue_plays import playing  # noqa: PLC0415 (as above)
+
+    with playing(group) as player:
+        while tries:
+            play, before = tries.popleft()
+            digest = play.digest  # a file that is changed meanwhile has not been played
+            try:
+                result = replace(player(play), tries=len(before) + 1, before=before, sha256=digest)
+            except _FAILURES as error:
+                _say(f"{play.key} could not be played: {error}")
+                continue
+            if result.holds(play) or result.tries == _TRIES:
+                kept.keep(play, result)
+                as_declared = "as declared" if result.holds(play) else f"NOT AS DECLARED ({result.expected})"
+                _say(f"{play.key}: {as_declared}, {result.took_s} s: {result.told}")
+                continue
+            _say(f"{play.key}, try {result.tries}: {result.told}")
+            tries.append((play, (*before, result.told)))
+            if group[0].startswith("lab"):
+                return
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def group_of(play: Play) -> tuple[str, str]:
         return f"lab {needs.lab}", play.form.declared.service
     if play.database:
         return "database", play.database
-    return "hosts", play.entry.name
+    return "hosts", "two of them"
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def playing(group: tuple[str, str]) -> Iterator[Player]:
     with tempfile.TemporaryDirectory(prefix="chaosgpu-catalogue-") as name:
         folder = Path(name)
         if kind == "hosts":
-            with _hosts(folder, what) as player:
+            with _hosts(folder) as player:
                 yield player
         elif kind == "database":
             sys.path.extend(_client(what))
@@ -183,12 +183,11 @@ def _on_database(play: Play, folder: Path, database: Database) -> Result:
 
 
 @contextmanager
-def _hosts(folder: Path, experiment: str) -> Iterator[Player]:
+def _hosts(folder: Path) -> Iterator[Player]:
     bench = Bench(BENCHES / f"catalogue-{me().pid}")
     bench.up(2)
-    one = _on_driven_host if experiment == "driver-upgrade" else _on_hosts
     try:
-        yield lambda play: one(play, folder, bench)
+        yield lambda play: (_on_driven_host if play.entry.name == "driver-upgrade" else _on_hosts)(play, folder, bench)
     finally:
         bench.down()
 
