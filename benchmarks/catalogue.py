@@ -65,7 +65,7 @@ def _play(plays: list[Play], kept: Kept) -> None:
 
 
 def _play_some(group: tuple[str, str], tries: deque[Tried], kept: Kept) -> None:
-    """Play in one place until all is played, or until a play leaves a lab in a state that nobody knows."""
+    """Play in one place until all is played, or until a play leaves it in a state that nobody knows."""
     from catalogue_plays import playing  # noqa: PLC0415 (as above)
 
     with playing(group) as player:
@@ -84,7 +84,7 @@ def _play_some(group: tuple[str, str], tries: deque[Tried], kept: Kept) -> None:
                 continue
             _say(f"{play.key}, try {result.tries}: {result.told}")
             tries.append((play, (*before, result.told)))
-            if group[0].startswith("lab"):
+            if group[0] != "hosts":
                 return
 
 

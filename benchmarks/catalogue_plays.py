@@ -164,11 +164,22 @@ def _client(kind: str) -> tuple[str, ...]:
     return (str(packages(kind, _say)),) if kind == "milvus" else ()
 
 
+def _quick(database: Database, path: str, secrets: dict[str, str] | None) -> bool:
+    try:
+        return vectors.recall_is_normal(database.url, database.engine.name, path, timeout_s=0.5, secrets=secrets)
+    except ChaosGpuError:
+        return False
+
+
 def _on_database(play: Play, folder: Path, database: Database) -> Result:
     path = str(folder / f"{play.key}.vectors.json")
     kind = database.engine.name
     secrets = {"key": database.key} if database.key else None
     vectors.learn_canary(database.url, kind, path, rows=300, dimension=16, timeout_s=60, secrets=secrets)
+    deadline, right = time.monotonic() + _SETTLE_S, 0
+    while right < _TRIES and time.monotonic() < deadline:  # the work of the play before may go on behind its end
+        time.sleep(1)
+        right = right + 1 if _quick(database, path, secrets) else 0
     environment = {
         "VECTORDB_URL": database.url,
         "VECTORDB_BACKEND": kind,
