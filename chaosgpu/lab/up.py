@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from chaosgpu.errors import LabFailed, Unreachable
+from chaosgpu.errors import ChaosGpuError, LabFailed, Unreachable
 from chaosgpu.lab.alerting import wait_until_ready
 from chaosgpu.lab.guardian import clean
 from chaosgpu.lab.install import install
@@ -20,17 +20,18 @@ from chaosgpu.lab.pipeline import fill, wait_for_traffic
 from chaosgpu.lab.plan import TIED, LabPlan, Running, alive, process_start
 from chaosgpu.lab.prepare import LabOptions, clear, write_plan
 from chaosgpu.triton import api, canary
-from chaosgpu.triton.golden import write_golden
+from chaosgpu.triton.golden import Golden, write_golden
 
 __all__ = ["bring_up", "running", "take_down"]
 
-_READY_S = 30.0
+_READY_S = 60.0
 _DOWN_S = 25.0
 _UNDO_S = 30.0
 _POLL_S = 0.05
 _PIPELINE_TRAFFIC_S = 4  # as many seconds as its probes look back
 _LEARN_RUNS = 50
 _LEARN_WITHIN_S = 5.0
+_LEARN_S = 60.0
 
 
 def running(directory: Path) -> list[Running]:
@@ -104,9 +105,18 @@ def _make_ready(plan: LabPlan, guardian: Running, say: Callable[[str], None]) ->
     _wait_until_ready(plan, guardian, started + _READY_S)
     say(f"Triton is ready at {plan.url} after {time.monotonic() - started:.1f} s")
     learning = time.monotonic()
-    golden = canary.learn(plan.url, "chat", _LEARN_RUNS, _LEARN_WITHIN_S)
-    write_golden(golden, plan.path("canary.json"))
+    write_golden(_learned(plan.url, learning + _LEARN_S), plan.path("canary.json"))
     say(f"canary learned from {_LEARN_RUNS} answers in {time.monotonic() - learning:.1f} s")
+
+
+def _learned(url: str, deadline: float) -> Golden:
+    """Learn the canary; on a machine that is busy with other things the hardened service refuses some requests."""
+    while True:
+        try:
+            return canary.learn(url, "chat", _LEARN_RUNS, _LEARN_WITHIN_S)
+        except ChaosGpuError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _wait_until_ready(plan: LabPlan, guardian: Running, deadline: float) -> None:
