@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import safety_hosts  # noqa: E402 (with the tree and its tests found, wherever they lie)
 import safety_jobs  # noqa: E402
 from chaosgpu.selfdrill import plan  # noqa: E402
-from crash import depends, world  # noqa: E402
+from crash import world  # noqa: E402
 from crash.jobs import Job  # noqa: E402
 from crash.unit_victims import SLOW_BOUND_S, is_slow  # noqa: E402
 from safety_jobs import Batch, Done, Look  # noqa: E402
@@ -85,11 +85,9 @@ class _Lane:
 
 
 def agent_digest() -> str:
-    """Return a digest of what the whole agent says, for figures that no single fault decides."""
-    total = hashlib.sha256()
-    for path in sorted((ROOT / "chaosgpu" / "agent").rglob("*.py")):
-        total.update(f"{path.relative_to(ROOT)}\n{depends.said(path.read_text(encoding='utf-8'))}\n".encode())
-    return total.hexdigest()[:16]
+    """Return a digest of what leases on GPUs go through, for figures that no single fault decides."""
+    of_each = "".join(world.digest_of(fault) for fault in FAULTS if fault.startswith("gpu."))
+    return hashlib.sha256(of_each.encode()).hexdigest()[:16]
 
 
 def stores() -> dict[str, Store]:
