@@ -73,8 +73,11 @@ def test_each_playbook_says_first_what_it_does_does_it_once_and_the_host_comes_b
     assert f"+nvidia-open {evr('nvidia-open', OLD)} -> {evr('nvidia-open', LATER)}" in taken.diff
     assert driver.play("snapshot", **DRIVER).changed(host.name) == 0
 
+    looked = driver.play("pin", "--check", "--diff", **DRIVER)
+    assert (looked.status, looked.changed(host.name), exactly(host)) == (0, 1, before), looked.said
     pinned = driver.play("pin", "--diff", **DRIVER)
     assert (pinned.status, pinned.changed(host.name), driver.versions()) == (0, 1, at(LATER)), pinned.said
+    assert pinned.diff == looked.diff
     assert installed(host, "libnvidia-gpucomp") == evr("libnvidia-gpucomp", LATER)
     assert lock_of("nvidia-driver-cuda-libs", LATER) in locks(host)
     again = driver.play("pin", **DRIVER)
@@ -84,9 +87,12 @@ def test_each_playbook_says_first_what_it_does_does_it_once_and_the_host_comes_b
 
     driver.cut_off()
     host.run(["sh", "-c", "rm -rf /etc/yum.repos.d/* /var/cache/dnf"], check=True)
-    back = driver.play("rollback", **DRIVER)
+    while_in = exactly(host)
+    looked = driver.play("rollback", "--check", "--diff", **DRIVER)
+    assert (looked.status, looked.changed(host.name), exactly(host)) == (0, 1, while_in), looked.said
+    back = driver.play("rollback", "--diff", **DRIVER)
     assert (back.status, back.changed(host.name), back.told(host.name)["as_before"]) == (0, 1, True), back.said
-    assert exactly(host) == before
+    assert (back.diff, exactly(host)) == (looked.diff, before)
     again = driver.play("rollback", **DRIVER)
     assert (again.status, again.changed(host.name)) == (0, 0), again.said
 

@@ -69,23 +69,27 @@ def test_each_playbook_says_first_what_it_does_does_it_once_and_the_host_comes_b
     again = player.play("pin", *_on(driver), **DRIVER)
     assert (again.status, again.changed(driver.name)) == (0, 0), again.said
 
-    verified = player.play("verify", *_on(driver), **DRIVER)
-    assert (verified.status, verified.changed(driver.name)) == (0, 0), verified.said
+    for options in (("--check", "--diff"), ()):
+        verified = player.play("verify", *options, *_on(driver), **DRIVER)
+        assert (verified.status, verified.changed(driver.name), verified.diff) == (0, 0, []), verified.said
     moved = driver.run(["apt-get", "-q", "-y", "install", f"nvidia-fabricmanager={FIRST}"])
     assert moved.returncode == 100
     assert driver.run(["apt-get", "-q", "-y", "dist-upgrade"]).returncode == 0
     assert version(driver, "nvidia-fabricmanager") == LATER
 
     driver.run(["sh", "-c", f"rm -rf {packages.REPOSITORY} /var/lib/apt/lists /var/cache/apt/archives"], check=True)
-    while_in = seen(driver)
-    looked = player.play("rollback", "--check", *_on(driver), **DRIVER)
+    while_in, kept = seen(driver), _kept(driver)
+    looked = player.play("rollback", "--check", "--diff", *_on(driver), **DRIVER)
     assert (looked.status, looked.changed(driver.name), seen(driver)) == (0, 1, while_in), looked.said
-    back = player.play("rollback", *_on(driver), **DRIVER)
-    assert (back.status, back.changed(driver.name)) == (0, 1), back.said
+    assert _kept(driver) == kept
+    back = player.play("rollback", "--diff", *_on(driver), **DRIVER)
+    assert (back.status, back.changed(driver.name), back.diff) == (0, 1, looked.diff), back.said
+    assert any(LATER in line for line in back.diff if line.startswith("-")), back.diff
     assert back.told(driver.name)["as_before"] is True
     assert seen(driver) == before
-    again = player.play("rollback", *_on(driver), **DRIVER)
-    assert (again.status, again.changed(driver.name)) == (0, 0), again.said
+    for options in (("--check", "--diff"), ("--diff",)):
+        again = player.play("rollback", *options, *_on(driver), **DRIVER)
+        assert (again.status, again.changed(driver.name), again.diff) == (0, 0, []), again.said
     fit = player.play("verify", *_on(driver), **DRIVER, chaosgpu_against="snapshot")
     assert fit.status == 0, fit.said
     ended = player.play("pin", *_on(driver), **DRIVER)
