@@ -14,6 +14,7 @@ from bench.hosts import Bench
 from bench.inventory import GROUP, write_inventory
 from bench.plan import ROOT
 from bench.striking import started_by
+from bench.waiting import wait_until
 
 __all__ = ["DRILL", "Played", "Player"]
 
@@ -87,9 +88,22 @@ class Player:
             )  # fmt: skip
 
     def kill(self) -> None:
-        """Kill the controller with all that it has started here, the open connection too."""
-        for pid in started_by(str(self._folder)):
+        """Kill the controller with all that it has started here, the open connection too, and wait until it is gone.
+
+        On a busy machine a connection that is still dying takes whoever comes next with it.
+        """
+        struck = started_by(str(self._folder))
+        for pid in struck:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        wait_until(lambda: not any(_lives(pid) for pid in struck), 60.0)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process still has its files and sockets: one that has only not been waited for has none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
