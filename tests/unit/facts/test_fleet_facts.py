@@ -87,7 +87,8 @@ def test_an_image_of_a_host_is_read_by_its_root(tmp_path: Path) -> None:
     tools = Tools(ForkedDriver({}), SystemClock())
     sections = ["kernel", "packages", "apt", "units", "containers"]
     answer = take("fleet.facts", {"root": str(root), "sections": [*sections]}, tools)
-    assert answer.values["packages"] == {"installed": {"libnccl2": "2.25.1-1"}, "holds": ["libnccl2"], "broken": {}}
+    wanted = {"manager": "dpkg", "installed": {"libnccl2": "2.25.1-1"}, "holds": ["libnccl2"], "broken": {}}
+    assert answer.values["packages"] == wanted
     assert answer.values["kernel"] == {"distribution": "ubuntu 24.04"}
     assert answer.unknown["kernel.release"] == "/proc/sys/kernel/osrelease is not there"
     assert "systemd is not this host's PID 1" in str(answer.unknown["units.dcgm"])
