@@ -2,6 +2,7 @@
 """Clients and bad vectors in a guarded run on real databases: bounded, and taken out again whatever the ending."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -241,3 +242,22 @@ def test_writes_that_are_not_acknowledged_in_time_are_counted_and_before_the_met
     with pytest.raises(BadArgument, match="least_percent must be over 0"):
         probes.writes_are_acknowledged("stalled", least_percent=0)
     assert run.deeds
+
+
+def test_a_collection_is_removed_also_where_the_database_answers_later_than_the_clients_time(
+    chroma: Database, run: Run
+) -> None:
+    known = known_of(chroma)
+    said = actions.start_writing(known.url, "chroma", duration_s=60, rate_per_s=20, timeout_s=0.5, name="late")
+    _until(Path(said["report"]).with_suffix(".jsonl"), '"acknowledged"', 3)
+    actions.stop_client("late")
+    chroma.freeze()
+    thaw = threading.Timer(2.0, chroma.thaw)
+    thaw.start()
+    try:
+        run.put_back("end")
+    finally:
+        thaw.join()
+    assert [deed.settled().not_restored for deed in run.deeds] == [()]
+    with using(known) as backend, pytest.raises(NoCollection):
+        backend.count(said["collection"])
