@@ -27,6 +27,7 @@ from chaosgpu.lab.packages import packages
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.lab.prepare import LabOptions
 from chaosgpu.lab.up import bring_up, take_down
+from chaosgpu.traffic import probes as users
 from chaosgpu.triton import probes
 from chaosgpu.vectordb import probes as vectors
 
@@ -153,7 +154,17 @@ def _in_lab(play: Play, folder: Path, plan: LabPlan) -> Result:
         time.sleep(1)
     if "CHAOSGPU_LAB_GATEWAY_URL" in plan.exported:
         time.sleep(_FORGET_S)
+        while time.monotonic() < deadline + _FORGET_S and not _served(plan):
+            time.sleep(1)
     return _chaos(play, folder, plan.exported)
+
+
+def _served(plan: LabPlan) -> bool:
+    """Tell whether the users of the pipeline have been served for some seconds."""
+    try:
+        return users.slo_holds({"error_percent": 5}, series=plan.exported["CHAOSGPU_LAB_TRAFFIC"], last_s=10)
+    except ChaosGpuError:
+        return False
 
 
 # --- databases ---
