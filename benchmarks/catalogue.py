@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from catalogue_kept import ROOT, Kept, Play, figures_of, plays_of
+from chaosgpu.agent.errors import AgentError
 from chaosgpu.catalogue.entries import read_catalogue
 from chaosgpu.errors import ChaosGpuError
 from figures import publish
@@ -22,7 +23,7 @@ from figures import publish
 type Tried = tuple[Play, tuple[str, ...]]
 
 _TRIES = 3
-_FAILURES = (ChaosGpuError, subprocess.SubprocessError, OSError, AssertionError)
+_FAILURES = (ChaosGpuError, AgentError, subprocess.SubprocessError, OSError, AssertionError)
 
 
 def main() -> int:

@@ -227,7 +227,9 @@ def _on_hosts(play: Play, folder: Path, bench: Bench) -> Result:
                 lines = site(host)
             stack.enter_context(serving(bench, host, lines))
         if play.entry.name == "node-cuda-errors":
-            built = provide(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaosgpu-shim-")), None)
+            shims = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaosgpu-shim-"))
+            Path(shims).chmod(0o755)  # a service loads from it
+            built = provide(shims, None)
             library = preload(other, built)
             environment |= {"CUDA_ERRORS_LIBRARY": library["path"], "CUDA_ERRORS_SHA256": library["sha256"]}
         golden = learned(bench, one, place)

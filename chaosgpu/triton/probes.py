@@ -272,7 +272,7 @@ def watch(  # noqa: PLR0917 (an experiment names them all)
 
     gpu: UUID of the GPU whose memory is read through the agent on `hosts`. duration_s, interval_s: seconds.
     within_s: seconds for each canary; while it hangs, samples are that far apart. Others as `canary_is_right`.
-    Writes the series to the run's `series` folder. Returns {"samples", "ready_true", "canary_right",
+    Writes the series to the run's `series` folder. Returns {"samples", "ready_true", "canary_right", "canary_wrong",
     "first_wrong_after_s", "recovered_after_s", "max_pending", "series"}; the seconds are null where it never was.
     """
     from chaosgpu.triton import work  # noqa: PLC0415

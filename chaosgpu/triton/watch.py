@@ -131,6 +131,7 @@ def summary(samples: list[Sample], series: Path | None) -> JsonObject:
         "samples": len(samples),
         "ready_true": sum(sample.ready for sample in samples),
         "canary_right": sum(sample.right for sample in samples),
+        "canary_wrong": sum(not sample.right for sample in samples),
         "first_wrong_after_s": wrong[0] if wrong else None,
         "recovered_after_s": recovered[0] if recovered else None,
         "max_pending": max(waiting) if waiting else None,

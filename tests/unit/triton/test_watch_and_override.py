@@ -58,6 +58,7 @@ def test_a_watch_samples_by_the_clock_and_writes_each_sample_at_once(caplog: pyt
         "samples": 3,
         "ready_true": 3,
         "canary_right": 2,
+        "canary_wrong": 1,
         "first_wrong_after_s": 1.0,
         "recovered_after_s": 2.0,
         "max_pending": 7,
