@@ -194,7 +194,7 @@ def _on_database(play: Play, folder: Path, database: Database) -> Result:
     environment = {
         "VECTORDB_URL": database.url,
         "VECTORDB_BACKEND": kind,
-        "VECTORDB_KEY": database.key or "none",
+        "VECTORDB_KEY": database.key or "no-key-needed",
         "CHAOSGPU_VECTORS": path,
         "PYTHONPATH": os.pathsep.join((str(ROOT), *_client(kind))),
     }
