@@ -169,8 +169,10 @@ def _failing(store: Store) -> list[Job]:
 
 def _pairs(store: Store, wanted: Wanted) -> list[Job]:
     """Draw this fault's share of the double crashes, each by a seed of its own."""
-    done = store.done()
-    numbers = [number for number in range(wanted.doubles) if FAULTS[number % len(FAULTS)] == store.fault]
+    done, earlier = store.done(), world.EARLIER
+    numbers = [number for number in range(wanted.doubles) if earlier[number % len(earlier)] == store.fault]
+    if store.fault not in earlier:
+        numbers = list(range(wanted.doubles, wanted.doubles + wanted.doubles // len(FAULTS)))
     return [Job(f"{DOUBLE}{n}", None, f"{SEED}-{n}") for n in numbers if f"{DOUBLE}{n}" not in done]
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 SLOT_BYTES = 16384
 _EXITING, _GONE_WITHIN_S = 0x4, 1.0  # the kernel's PF_EXITING
-HARMLESS_FILES = frozenset({"lock", "apply.lock", "keeper.lock", "keeper.log", "holder.log", "holder.json"})
+HARMLESS_FILES = frozenset(
+    {"lock", "apply.lock", "keeper.lock", "keeper.log", "holder.log", "holder.json", "filled", "emptied"}
+)
 
 
 class Processes:

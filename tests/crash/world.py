@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every host that is struck here: for the drill's own two faults, and for each GPU fault one with simulated GPUs."""
+"""Every host that is struck here: for the drill's two faults, for each GPU fault with simulated GPUs, and for a disk."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from chaosgpu.agent.faults.selfdrill import FAULTS as HARMLESS
 from chaosgpu.selfdrill import entry
 from chaosgpu.selfdrill.host import FILE, LOCK, SLOWER_S, START_UP, Times, World, on_file
 from chaosgpu.selfdrill.points import PHASES, TIMER
-from crash import depends
+from crash import depends, disk_world
 from unit.faults import rig as rigs
 from unit.faults.cases import CASES
 
 GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != "gpu.process.kill")
 # Struck inside test hosts: unit_world.py.
 UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith(("unit.", "library.")))
-FAULTS = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
+EARLIER = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
+FAULTS = (*EARLIER, disk_world.FAULT)  # what came later has double crashes of its own: the others' keep their numbers
 SLOW = ("gpu.burn", "gpu.memory.leak")  # proved over a second: one second would be over before they are active
 
 
@@ -47,6 +48,8 @@ def build(folder: Path, fault: str) -> World:
     """Make a host for one fault."""
     if fault in (FILE, LOCK):
         return on_file(folder, fault)
+    if fault == disk_world.FAULT:
+        return disk_world.build(folder)
     rig = rigs.build(folder, "h100")
     rig.environment |= {entry.WORLD: "gpu", **START_UP}
     [case] = [case for case in CASES if case.fault == fault]

@@ -7,6 +7,7 @@ from chaosgpu.agent.faults.burn import Burn
 from chaosgpu.agent.faults.clock_lock import ClockLock
 from chaosgpu.agent.faults.compute_mode import ComputeMode
 from chaosgpu.agent.faults.contract import Fault
+from chaosgpu.agent.faults.disk_fill import DiskFill
 from chaosgpu.agent.faults.library_mismatch import LibraryMismatch
 from chaosgpu.agent.faults.library_shadow import LibraryShadow
 from chaosgpu.agent.faults.memory_fill import MemoryFill
@@ -50,6 +51,7 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     LibraryShadow(),
     PackageInstall(),
     PackageUnattended(),
+    DiskFill(),
     FileText(),
 )
 
