@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every host that is struck here: for the drill's two faults, for each GPU fault with simulated GPUs, and for a disk."""
+"""Every host that is struck here: for the drill's two faults, each GPU fault with simulated GPUs, and a disk."""
 
 import time
 from collections.abc import Callable

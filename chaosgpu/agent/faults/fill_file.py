@@ -213,18 +213,18 @@ def take(file: int, missing: Callable[[], int], in_time: Callable[[], bool], *, 
     """
     give = _write if writes else _allocate
     for _ in range(ROUNDS):
-        want, most = missing(), FIRST
+        want, most, cap = missing(), FIRST, FIRST if writes else MOST
         while want > 0 and most >= LEAST and in_time():
             began_s = time.monotonic()
             step = min(want, most)
             try:
                 want -= give(file, step)
-                if time.monotonic() - began_s < QUICK_S and not writes:
-                    most = min(2 * most, MOST)
+                if time.monotonic() - began_s < QUICK_S:
+                    most = min(2 * most, cap)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                most = step // 2  # some give all of it or nothing
+                most = cap = step // 2  # some give all of it or nothing
 
 
 def _allocate(file: int, step: int) -> int:
