@@ -39,7 +39,7 @@ def what_is_hit(actions: Iterable[Activity], chosen: Mapping[str, Sequence[str]]
         pattern = named_hosts(activity) or LOCAL
         for host in chosen.get(pattern, (LOCAL,)):
             for gpu in gpus or ((None,) if ours else ()):
-                by_gpu.setdefault((host, gpu), []).append(str(activity.get("name")))
+                by_gpu.setdefault((host, gpu), []).append(_name_of(activity))
     return [Hit(host, gpu, tuple(names)) for (host, gpu), names in by_gpu.items()]
 
 
@@ -60,6 +60,14 @@ def named_hosts(activity: Activity) -> str | None:
     except (ImportError, AttributeError, TypeError):
         return None
     return LOCAL if takes is not None and takes.default == LOCAL else None
+
+
+def _name_of(activity: Activity) -> str:
+    """Return its name; with the folder that it names, since all who write to that file system are hit."""
+    arguments = provider_of(activity).get("arguments")
+    folder = arguments.get("folder") if _is_ours(activity) and isinstance(arguments, Mapping) else None
+    name = str(activity.get("name"))
+    return name if folder is None else f"{name} (all that write to the file system under {folder})"
 
 
 def _is_ours(activity: Activity) -> bool:

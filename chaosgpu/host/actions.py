@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an experiment may do to a host's units and packages.
+"""What an experiment may do to a host's units, packages and disks.
 
 docs/faults.md has what each changes, refuses and how well it is undone.
 
@@ -9,7 +9,7 @@ lease, and else by the host itself 10 s after `duration_s`.
 
 `unit` is the whole name of a service; an alias will do. `duration_s`: how long, in seconds. `back_within_s`: 1 to 600,
 how long the service may take to be up again at the undo. `hosts`: where, "localhost". `timeout_s`: how long the host
-may take to put it in and verify it. All need root and systemd.
+may take to put it in and verify it. All need root, those on units systemd, too.
 
 Every action raises BadArgument (a value is wrong; nothing was touched), Refused (the host's policy, a claim, or the
 unit's state said no; nothing was changed), NoGuard (the guard control is not active), FaultUnverified (it was put in
@@ -20,10 +20,20 @@ from typing import Any
 
 from chaosgpu.fleet.arguments import flag, number, one_of, only_one, whole
 from chaosgpu.fleet.values import JsonObject
-from chaosgpu.host.arguments import back_within, cuda_code, listed, package_names, put_in, unit_name, versions
+from chaosgpu.host.arguments import (
+    back_within,
+    cuda_code,
+    folder_path,
+    listed,
+    package_names,
+    put_in,
+    unit_name,
+    versions,
+)
 
 __all__ = [
     "deny_gpu_to_unit",
+    "fill_disk",
     "freeze_unit",
     "hide_gpu_from_unit",
     "inject_cuda_errors",
@@ -210,3 +220,39 @@ def install_packages(  # noqa: PLR0917 (experiments name their arguments)
     params: JsonObject = {"packages": versions(packages), "may_remove": package_names(may_remove)}
     params["back_within_s"] = number("back_within_s", back_within_s, least=10, most=7200)
     return put_in("package.install", params, duration_s, hosts, timeout_s)
+
+
+def fill_disk(  # noqa: PLR0917 (experiments name their arguments)
+    folder: str,
+    duration_s: float,
+    used_percent: float | None = None,
+    leave_free_mib: int | None = None,
+    take_reserved: bool = False,
+    tolerance_mib: int = 8,
+    allow_root: bool = False,
+    allow_memory: bool = False,
+    hosts: str = "localhost",
+    timeout_s: float = 60.0,
+) -> JsonObject:
+    """Fill the file system under a folder, such as a vector database's data; the undo gives the room back.
+
+    {"name": "the disk is full", "type": "action", "provider": {"type": "python", "module": "chaosgpu.host.actions",
+     "func": "fill_disk", "arguments": {"folder": "/var/lib/chroma", "leave_free_mib": 0, "duration_s": 60}}}
+
+    folder: an absolute path; no link. used_percent (1 to 100, as `df` counts) or leave_free_mib: the level. Both are
+    for who is not root: ext4 keeps some room for root, and take_reserved takes that, too, for a service that runs as
+    root. tolerance_mib: at least 1, how much more may be free while it counts as full. allow_root: also where the host
+    itself lives. allow_memory: also tmpfs. Everybody who writes there is hit. What others free meanwhile stays free;
+    the fault is then no longer seen, and the run inconclusive. The file system of the agent's own records is refused.
+    """
+    only_one(used_percent=used_percent, leave_free_mib=leave_free_mib)
+    params: JsonObject = {"folder": folder_path(folder)}
+    if used_percent is not None:
+        params["used_percent"] = number("used_percent", used_percent, least=1, most=100)
+    else:
+        params["leave_free_mib"] = whole("leave_free_mib", leave_free_mib, least=0)
+    params["tolerance_mib"] = whole("tolerance_mib", tolerance_mib, least=1, most=1 << 20)
+    params["take_reserved"] = flag("take_reserved", take_reserved)
+    params["allow_root"] = flag("allow_root", allow_root)
+    params["allow_memory"] = flag("allow_memory", allow_memory)
+    return put_in("disk.fill", params, duration_s, hosts, timeout_s)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which unit or package is meant, checked before anything is asked of a host, and the order of a fault on it."""
+"""Which unit, package or folder is meant, checked before anything is asked of a host, and the order of its fault."""
+
+import os
 
 from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.arguments import number, package_names, unit_name, versions, whole
 from chaosgpu.fleet.values import JsonObject, JsonValue, seconds
 
-__all__ = ["back_within", "cuda_code", "listed", "package_names", "put_in", "unit_name", "versions"]
+__all__ = ["back_within", "cuda_code", "folder_path", "listed", "package_names", "put_in", "unit_name", "versions"]
 
 
 def back_within(value: object) -> float:
@@ -16,6 +18,13 @@ def back_within(value: object) -> float:
 def cuda_code(code: object) -> int:
     """Check the CUresult; which of them a host can make is told by the agent."""
     return whole("code", code, least=1, most=9999)
+
+
+def folder_path(folder: object) -> str:
+    """Check the path of a folder; whether it is there is told by the agent."""
+    if not isinstance(folder, str) or not folder.startswith("/") or os.path.normpath(folder) != folder:
+        raise BadArgument(f"folder must be an absolute path without '..' and a last '/', not {folder!r}.")
+    return folder
 
 
 def listed(words: object) -> list[JsonValue]:

@@ -16,11 +16,11 @@ _HEAD = """\
 
 <!-- Written by `python -m chaosgpu.agent.faults.catalogue > docs/faults.md`; a test fails where they differ. -->
 
-Each fault changes one thing on one GPU or one service, is seen to be in force before the experiment goes on, and is put
-back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`), in
-`chaosgpu.host.actions` (`unit.*`, `package.install`) and in `chaosgpu.cuda.actions` (`library.*`,
-`package.unattended`). `selfdrill.file` has no action: it is for `chaosgpu self-drill` ([self-drill.md](self-drill.md)),
-which proves with it that a host undoes what was put in.
+Each fault changes one thing on one GPU, one service or one disk, is seen to be in force before the experiment goes
+on, and is put back by the host itself. The actions that put them in are in `chaosgpu.gpu.actions` (`gpu.*`), in
+`chaosgpu.host.actions` (`unit.*`, `package.install`, `disk.fill`) and in `chaosgpu.cuda.actions` (`library.*`,
+`package.unattended`). `selfdrill.file` has no action: it is for `chaosgpu self-drill`
+([self-drill.md](self-drill.md)), which proves with it that a host undoes what was put in.
 
 **Plane** is where it shows: `state` (the driver's own settings and readings) or `effect` (the workload's calls fail or
 are slow). **Tier** T1 touches one service, T2 one GPU with everybody on it. **Fidelity** is how well undo restores:
@@ -138,6 +138,27 @@ what the unit's own calls reach.
 
 How a change of packages is planned, kept and put back, from any state of dpkg and without a network:
 [packages.md](packages.md).
+
+## A disk that is full
+
+- **Our file is known by two things**: its first line, which says what it is to whoever finds it, and its inode. Both
+  are on the disk, and the inode is in the lease's folder, before the file has anything else in it. An inode alone
+  would not do: ext4 gives the number of a deleted file to the next one. It lies in a folder of ours,
+  `chaosgpu-fill-LEASE` in the highest folder of that file system, so that no database finds it among its own.
+- **Never over a link**: folder and file are opened without following one, so whoever owns the folders above cannot
+  lead us elsewhere.
+- **Levels are the service's own**: `free_mib` is what is free for who is not root, `free_for_root_mib` is beside it.
+  ext4 keeps 5 percent for root as it is made, and up to 16 MiB that nobody gets; with `take_reserved` root's share is
+  taken.
+- **The undo needs no room**: the file is cut down to its first line before its name is removed. The room is back at
+  once, also where somebody has the file open or has given it a second name.
+- **Not found is not clean**: a file that is not at its place is looked for by its inode, for 3 s. Moved: it is
+  emptied and removed. Nowhere: somebody has deleted it. Both are told under `left_alone`. Where nobody could look
+  everywhere and the room is not free again, or where another file system is mounted there now, the lease is `stuck`
+  and says what to do.
+- **Why the file system of the leases is refused, always**: what a lease needs in order to end is written into blocks
+  that were laid out before. But with that disk full no lease could be made on the host, no claim be taken again, and
+  nothing be told of what happened. Give the agent's state a file system of its own to fill `/` with `allow_root`.
 
 ## Memory levels
 

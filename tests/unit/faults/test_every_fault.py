@@ -28,11 +28,12 @@ def _settled(rig: Rig) -> list[dict[str, Any]]:
 def test_every_fault_in_the_registry_has_a_case() -> None:
     """Faults of units and packages have theirs on test hosts: they need a systemd, and an apt to break.
 
-    The file of the self-drill has its own in `test_selfdrill_file.py`, and is struck in tests/crash.
+    The file of the self-drill has its own in `test_selfdrill_file.py`, and the disk in `test_disk_fill.py`; both are
+    struck in tests/crash.
     """
     on_hosts = [case.fault for case in unit_cases.CASES]
     on_hosts += [*cuda_units.FAULTS, *drift_units.FAULTS, *packages.FAULTS]
-    assert [*(case.fault for case in CASES), *on_hosts, "selfdrill.file"] == list(REGISTRY)
+    assert [*(case.fault for case in CASES), *on_hosts, "disk.fill", "selfdrill.file"] == list(REGISTRY)
 
 
 # A fault on processes does not depend on the product: one product is enough for these two.

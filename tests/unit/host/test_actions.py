@@ -32,8 +32,8 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("inject_cuda_errors", "unit.cuda.errors", {"code": 2, "calls": ["alloc"], "every": 3, "ready_url": _URL}),
     ("inject_cuda_errors", "unit.cuda.errors", {"code": 999, "library": {"path": "/x.so", "sha256": "0" * 64}}),
 ]
-# That of packages is in tests/unit/packages.
-ON_UNITS = [name for name in actions.__all__ if name != "install_packages"]
+# That of packages is in tests/unit/packages, that of disks in test_fill_disk.py.
+ON_UNITS = [name for name in actions.__all__ if name not in ("install_packages", "fill_disk")]
 # What each action must be given besides the unit.
 NEEDS: dict[str, dict[str, Any]] = {
     "shrink_kv_cache": {"arguments": ["--share=0.1"], "blocks": _LOG},
