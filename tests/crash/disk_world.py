@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from chaosgpu.selfdrill import entry
-from chaosgpu.selfdrill.host import START_UP, World
+from chaosgpu.selfdrill.host import START_UP, Times, World
 from support import small_disk
 
 FAULT = "disk.fill"
 _POLICY = {"version": 1, "permit": ["disk.*"], "max_duration_s": 120}
+# Two more syncs to disk than other faults: on a busy machine a second would be over before it is active.
+_TIMES = Times(apply_s=3.0, outlasts_s=8.0)
 _NEAR = 1 << 18  # bytes: a folder that was made and removed may leave a block or two with the journal
 
 
@@ -39,7 +41,7 @@ def build(folder: Path) -> World:
         names = sorted(str(path.relative_to(disk)) for path in disk.rglob("*"))
         return names, abs(_free(disk) - free) < _NEAR
 
-    return DiskWorld(folder, FAULT, {"folder": str(disk / "data"), "leave_free_mib": 0}, environment, look)
+    return DiskWorld(folder, FAULT, {"folder": str(disk / "data"), "leave_free_mib": 0}, environment, look, (), _TIMES)
 
 
 def _free(disk: Path) -> int:

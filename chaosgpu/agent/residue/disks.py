@@ -8,6 +8,8 @@ from typing import Dict, Iterator, Tuple
 from chaosgpu.agent.residue.finding import FOREIGN, UNKNOWN, Found, Unlooked, family
 from chaosgpu.agent.residue.scene import Scene
 
+__all__ = ["disks", "mounts"]
+
 _KINDS = {
     "disk.fill_file": "a file by which a fault tool fills a disk",
     "disk.stress_folder": "the folder of a stress tool that was killed",
@@ -25,7 +27,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 @family("disks", FOREIGN, _KINDS)
 def disks(scene: Scene, found: Found) -> None:
     """Look in the places where tools put them, in the mounts and in the kernel's list of devices."""
-    mounted = dict(_mounts(scene))
+    mounted = dict(mounts(scene))
     for folder in sorted({*_WHERE, *(point for point in mounted if scene.status(point) is not None)}):
         if folder.startswith(("/proc", "/sys", "/dev")):
             continue
@@ -43,7 +45,8 @@ def disks(scene: Scene, found: Found) -> None:
     _devices(scene, found)
 
 
-def _mounts(scene: Scene) -> Iterator[Tuple[str, str]]:
+def mounts(scene: Scene) -> Iterator[Tuple[str, str]]:
+    """Yield where each file system is mounted, and its options; but for those that the kernel makes up."""
     for line in (scene.text("/proc/self/mounts") or "").splitlines():
         words = line.split()
         point = _ESCAPED.sub(lambda match: chr(int(match.group(1), 8)), words[1])
