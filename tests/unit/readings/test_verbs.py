@@ -94,7 +94,7 @@ def test_doctor_finds_everything_well_on_a_sound_host(make_gpus: MakeGpus, make_
     ours = {
         name: found.pop(name)
         for name in [*found]
-        if name.startswith(("fault unit.", "fault package.", "fault library."))
+        if name.startswith(("fault unit.", "fault package.", "fault library.", "fault disk."))
     }
     assert all(ok is not False for ok, _ in found.values())
     assert ours.keys() == {f"fault {name}" for name in REGISTRY if not name.startswith(("gpu.", "selfdrill."))}
