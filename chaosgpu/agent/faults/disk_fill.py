@@ -77,8 +77,8 @@ class DiskFill(Fault[DiskParams]):
         """Make the file and give it what is missing to the level."""
         if context.lease_dir is None:
             raise Refused("Without a lease's folder nobody could note which file is ours; nothing was changed.")
-        over_s = context.clock.boottime_s() + FILLED_WITHIN_S
         made = _file(prior).make(context.lease_dir)
+        over_s = context.clock.boottime_s() + FILLED_WITHIN_S  # a busy disk may take seconds to sync the first line
         try:
             writes = prior["kind"] in WITHOUT_FALLOCATE
             take(made, params.missing, lambda: context.clock.boottime_s() < over_s, writes=writes)

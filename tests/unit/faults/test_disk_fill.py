@@ -19,6 +19,7 @@ from chaosgpu.agent.faults.disk_fill import DiskFill
 from chaosgpu.agent.faults.disk_level import DiskParams
 from chaosgpu.agent.faults.file_system import MIB, space_of
 from chaosgpu.agent.values import JsonObject, JsonValue
+from crash import disk_world
 from support import small_disk
 from support.limited import A_PLAIN_USER, AS_A_PLAIN_USER
 from unit.faults.rig import Hurried, refusal
@@ -368,6 +369,25 @@ if os.getuid() == 0:  # only root may mount; what is above is proved on any user
         context = context_in(tmp_path)
         named = [FAULT.parse({"folder": str(one), "leave_free_mib": 0}) for one in (disk, disk / "data")]
         assert len({FAULT.claims(one, context) for one in named}) == 1
+
+    def test_the_agent_puts_it_in_once_and_gives_the_room_back_by_whatever_undo(tmp_path: Path) -> None:
+        host = disk_world.build(tmp_path)
+        try:
+            host.renew()
+            first: Any = host.ask("apply", {**host.order(), "ttl_s": 60})
+            assert first.get("state") == "active", first
+            assert first["observed"]["free_mib"] == 0
+            second: Any = host.ask("apply", {**host.order(), "ttl_s": 60, "lease": "second"})
+            assert second["error"]["kind"] == "claimed", second
+            listed: Any = host.ask("list", {"protocol": 1, "verify": True})
+            assert [lease["state"] for lease in listed["leases"]] == ["active"]
+            assert host.changed()
+            for _ in range(2):
+                undone: Any = host.ask("undo", {"protocol": 1, "lease": host.lease})
+                assert [(lease["state"], lease["left_alone"]) for lease in undone["leases"]] == [("clean", [])]
+            assert not host.changed()
+        finally:
+            host.end()
 
     def fill_noted(lease: Lease) -> int:
         noted = fill_file.FillFile.from_json(_mapping(lease.prior["file"])).noted(lease.context.lease_dir)
