@@ -8,6 +8,13 @@ include_patterns = ["docs/**", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 extensions = ["myst_parser"]
 myst_heading_anchors = 4  # a link to a heading of another page is checked, too
 html_theme = "alabaster"  # comes with Sphinx and asks no other host for a font
-html_theme_options = {"fixed_sidebar": True, "page_width": "72rem", "sidebar_width": "17rem"}
+html_theme_options = {
+    "fixed_sidebar": True,
+    "page_width": "86rem",
+    "body_max_width": "none",
+    "sidebar_width": "17rem",
+    "font_size": "15px",
+    "code_font_size": "12px",
+}
 html_copy_source = False
 html_show_sourcelink = False
