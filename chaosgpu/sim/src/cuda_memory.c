@@ -133,7 +133,9 @@ static void drop(struct allocation *gone)
 {
     int gpu = gone->context->gpu;
     bill(gpu, gone->size, -1);
+    state_lock(); /* who counts the memory sees one moment of it */
     STORE(my_client()->gpus[gpu].allocated_bytes, billed(gpu));
+    state_unlock();
     free(gone->content);
 }
 

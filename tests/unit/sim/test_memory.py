@@ -157,6 +157,18 @@ def test_a_memory_limit_on_a_cgroup_binds_those_in_it(make: Any, start: Any) -> 
     assert peer("allocate(2048)") == 0
 
 
+def test_memory_is_not_given_back_while_somebody_counts_it(make: Any, start: Any) -> None:
+    gpus = make()
+    peer = start(gpus)
+    assert peer("start() or allocate(300)") == 0
+    with gpus.state.open("r+b") as held:  # as who counts holds it: what is used, and then by whom
+        lock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 1 << 40, 1, 0)
+        fcntl.fcntl(held, 37, lock)  # F_OFD_SETLK
+        began = time.monotonic()
+        assert peer("release()") == 0
+        assert 0.5 < time.monotonic() - began < 3
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_processes_killed_at_any_moment_leave_a_state_that_adds_up(seed: int, make: Any, start: Any) -> None:
     gpus = make()
