@@ -86,14 +86,17 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the verb says and return the exit code."""
-    from chaosgpu.cuda import command  # noqa: PLC0415 (other subcommands need none of it)
-
     args.everyone = bool(getattr(args, "inventory", None)) and not args.hosts
     if getattr(args, "inventory", None):
         _use_inventory(args)
+    if args.verb == "scan":
+        from chaosgpu.cuda.scanning import scan_hosts  # noqa: PLC0415 (other subcommands need none of it)
+
+        return scan_hosts(args)
+    from chaosgpu.cuda import command  # noqa: PLC0415 (likewise)
+
     verbs = {
         "baseline": command.baseline,
-        "scan": command.scan_hosts,
         "diff": command.diff,
         "pin": command.pin,
         "explain": command.explain,
