@@ -28,7 +28,9 @@ from chaosgpu.agent import compiled
 
 here = os.path.abspath(sys.argv[0])
 if sys.argv[1:2] == ["compile"]:
-    sys.exit(compiled.compile_agent(here, sys.argv[2:]))
+    from chaosgpu.agent.compiling import compile_agent
+
+    sys.exit(compile_agent(here, sys.argv[2:]))
 if sys.argv[1:2] and sys.argv[1] in compiled.READS:
     compiled.prefer(here)
 

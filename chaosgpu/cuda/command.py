@@ -8,21 +8,22 @@ import sys
 from pathlib import Path
 
 from chaosgpu.cuda import lockfile
-from chaosgpu.cuda.answers import Answers, answers_of, look_at, pairs
+from chaosgpu.cuda.answers import answers_of, look_at, pairs
 from chaosgpu.cuda.baseline import lock_from
 from chaosgpu.cuda.compare import Difference, between, due_of
 from chaosgpu.cuda.compatibility import compatibility
 from chaosgpu.cuda.facts import Facts, read_facts
 from chaosgpu.cuda.flat import Value, flat
-from chaosgpu.cuda.lock import Lock, flat_lock
+from chaosgpu.cuda.judgement import judge
+from chaosgpu.cuda.lock import flat_lock
 from chaosgpu.cuda.pins import PREFERENCES, pins_of
-from chaosgpu.cuda.report import as_json, as_text, difference_json, difference_lines, findings_text
+from chaosgpu.cuda.report import difference_json, difference_lines, findings_text
 from chaosgpu.cuda.rules import Level
-from chaosgpu.cuda.scan import CLEAN, DRIFT, UNKNOWN, scan
+from chaosgpu.cuda.scan import CLEAN, DRIFT, UNKNOWN
 from chaosgpu.cuda.whatif import new_findings
 from chaosgpu.errors import BadArgument, ChaosGpuError
 
-__all__ = ["baseline", "diff", "explain", "judge", "pin"]
+__all__ = ["baseline", "diff", "explain", "pin"]
 
 
 def baseline(args: argparse.Namespace) -> int:
@@ -47,16 +48,6 @@ def baseline(args: argparse.Namespace) -> int:
         _write(f"{args.output}: {sum(len(flat_lock(one.locked)) for one in lock.groups.values())} values are locked, ")
         _write(f"{len(lock.exceptions)} hosts have exceptions. Read it, and take out what may be anything.\n")
     return CLEAN
-
-
-def judge(answers: Answers, lock: Lock | None, *, as_json_text: bool, explain: bool) -> int:
-    """Print what a scan of these answers finds, and return its code."""
-    found = scan(answers, lock, compatibility(), _today())
-    if as_json_text:
-        _write(json.dumps(as_json(found), indent=2, ensure_ascii=False) + "\n")
-    else:
-        _write(as_text(found, explain=explain))
-    return found.exit_code
 
 
 def explain(args: argparse.Namespace) -> int:

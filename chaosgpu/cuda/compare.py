@@ -5,10 +5,13 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chaosgpu.cuda.flat import Flat, Value
-from chaosgpu.cuda.lock import Lock, flat_lock
 from chaosgpu.errors import BadArgument
+
+if TYPE_CHECKING:
+    from chaosgpu.cuda.lock import Lock
 
 __all__ = ["Difference", "Outlier", "Unread", "against_lock", "between", "due_of", "outliers"]
 
@@ -43,8 +46,10 @@ class Outlier:
     others: Mapping[Value | None, Sequence[str]]
 
 
-def due_of(lock: Lock, host: str, today: dt.date) -> dict[str, Value]:
+def due_of(lock: "Lock", host: str, today: dt.date) -> dict[str, Value]:
     """Return what a host should be; BadArgument where no group of the lock has it."""
+    from chaosgpu.cuda.lock import flat_lock  # noqa: PLC0415 (its checks take a tenth of a second to load)
+
     group = next((group for group in lock.groups.values() if host in group.hosts), None)
     if group is None:
         raise BadArgument(f"No group of the lock file has the host {host}; add it to the one that it should be like.")

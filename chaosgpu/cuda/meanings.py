@@ -3,35 +3,21 @@
 
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict
+from chaosgpu.cuda.compatibility import read_data
 
 __all__ = ["meaning"]
 
 _UNKNOWN = "what it breaks is not known"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keys: str
-    breaks: str
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    entries: list[_Entry]
-
-
 def meaning(key: str) -> str:
     """Return what a difference in this value breaks, as the end of a sentence."""
-    return next((entry.breaks for entry in _entries() if fnmatchcase(key, entry.keys)), _UNKNOWN)
+    return next((breaks for keys, breaks in _entries() if fnmatchcase(key, keys)), _UNKNOWN)
 
 
 @cache
-def _entries() -> list[_Entry]:
-    text = (resources.files("chaosgpu.cuda") / "data" / "meanings.yaml").read_text(encoding="utf-8")
-    return _File.model_validate(yaml.safe_load(text)).entries
+def _entries() -> list[tuple[str, str]]:
+    entries: Any = read_data("meanings")["entries"]
+    return [(entry["keys"], entry["breaks"]) for entry in entries]

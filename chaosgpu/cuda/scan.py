@@ -4,14 +4,17 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chaosgpu.cuda.compare import Difference, Outlier, Unread, against_lock, due_of, outliers
 from chaosgpu.cuda.compatibility import Compatibility
 from chaosgpu.cuda.facts import Facts
 from chaosgpu.cuda.flat import flat
-from chaosgpu.cuda.lock import Lock
 from chaosgpu.cuda.rules import Finding, Level, findings
 from chaosgpu.errors import ChaosGpuError
+
+if TYPE_CHECKING:
+    from chaosgpu.cuda.lock import Lock
 
 __all__ = ["CLEAN", "DRIFT", "UNKNOWN", "Scan", "scan"]
 
@@ -43,7 +46,9 @@ class Scan:
         return UNKNOWN if self.unread or self.silent else CLEAN
 
 
-def scan(answers: Mapping[str, Facts | ChaosGpuError], lock: Lock | None, data: Compatibility, today: dt.date) -> Scan:
+def scan(
+    answers: Mapping[str, Facts | ChaosGpuError], lock: "Lock | None", data: Compatibility, today: dt.date
+) -> Scan:
     """Judge the answers of hosts. With a lock file every host must be in it, and every host in it be asked."""
     facts = [one for one in answers.values() if isinstance(one, Facts)]
     silent = {host: str(error) for host, error in answers.items() if isinstance(error, ChaosGpuError)}

@@ -22,7 +22,7 @@ def scan_hosts(args: argparse.Namespace) -> int:
     answers = answers_of(args, args.hosts, lock)
     if args.keep is not None:
         write_facts(Path(args.keep), [one for one in answers.values() if isinstance(one, Facts)])
-    from chaosgpu.cuda.command import judge  # noqa: PLC0415 (loaded meanwhile)
+    from chaosgpu.cuda.judgement import judge  # noqa: PLC0415 (loaded meanwhile)
 
     return judge(answers, lock, as_json_text=args.json, explain=args.explain)
 
@@ -34,6 +34,6 @@ def _read(path: str) -> "Lock":
 
 
 def _load_judges() -> None:
-    from chaosgpu.cuda import command, compatibility  # noqa: F401, PLC0415 (in a thread of its own)
+    from chaosgpu.cuda.judgement import load  # noqa: PLC0415 (in a thread of its own)
 
-    compatibility.compatibility()
+    load()

@@ -8,8 +8,6 @@ from chaosgpu.agent import values
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.readings.catalogue import Tools, ask_object, take
-from chaosgpu.agent.readings.doctor import doctor
-from chaosgpu.agent.readings.gpus import list_gpus
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["PROTOCOL", "doctor", "facts", "read"]
@@ -39,6 +37,8 @@ def read(request: JsonMapping, host: Host) -> JsonObject:
 
 def facts(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the request holds no parameters)
     """Return what this host is: its boot, driver, NVIDIA library and GPUs."""
+    from chaosgpu.agent.readings.gpus import list_gpus  # noqa: PLC0415 (only this verb needs it)
+
     with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123 (pathlib costs 9 ms at start)
         boot_id = file.read().strip()
     with contextlib.closing(host.new_driver()) as driver:
@@ -51,6 +51,13 @@ def facts(request: JsonMapping, host: Host) -> JsonObject:  # noqa: ARG001 (the 
             "library": ask_object(tools, "library_in_use"),
             "gpus": list_gpus(tools),
         }
+
+
+def doctor(request: JsonMapping, host: Host) -> JsonObject:
+    """Return what this host can and cannot do."""
+    from chaosgpu.agent.readings.doctor import doctor as examine  # noqa: PLC0415 (it loads every fault)
+
+    return examine(request, host)
 
 
 def _tools(host: Host, driver: Driver) -> Tools:

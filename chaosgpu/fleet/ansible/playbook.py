@@ -95,7 +95,7 @@ def _run(
 
 def _mind(words: list[str], variables: dict[str, str], folder: Path, deadline_s: float, follow: Follow) -> int:
     """Run the command under the minder and return its status."""
-    command = [sys.executable, "-I", str(minder.__file__), f"{deadline_s:.3f}", str(folder), *words]
+    command = [sys.executable, "-I", "-S", str(minder.__file__), f"{deadline_s:.3f}", str(folder), *words]
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         try:
             child = subprocess.Popen(

@@ -2,12 +2,25 @@
 """The compatibility data is dated, sourced and in order, and what it does not know is unknown, never compatible."""
 
 import datetime as dt
+import json
+from dataclasses import asdict
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from chaosgpu.cuda.compatibility import compatibility
+from chaosgpu.cuda.compatibility import (
+    CudaDriver,
+    ExactMatch,
+    ForwardCompat,
+    MinorVersion,
+    PytorchBuild,
+    Source,
+    TritonImage,
+    compatibility,
+    read_data,
+)
 from chaosgpu.cuda.support import Support, driver_supports
 from chaosgpu.cuda.versions import numbers
 
@@ -16,6 +29,24 @@ CUDAS = [entry.cuda for entry in DATA.cuda_drivers]
 DRIVERS = sorted({entry.driver for entry in DATA.cuda_drivers} | {"450.80.02", "525", "580"}, key=numbers)
 _SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _ORDER = [Support.FULL, Support.MINOR, Support.UNKNOWN, Support.NONE]
+
+
+@pytest.mark.parametrize("kind", [CudaDriver, MinorVersion, ForwardCompat, TritonImage, PytorchBuild, ExactMatch])
+def test_every_entry_of_the_data_is_of_its_declared_types(kind: type) -> None:
+    data = compatibility()
+    lists = (data.cuda_drivers, data.minor_versions, data.forward_compat, data.triton, data.pytorch, data.exact_match)
+    [entries] = [entries for entries in lists if isinstance(entries[0], kind)]
+    check = TypeAdapter[object](kind).validate_json
+    for entry in entries:
+        check(json.dumps(asdict(entry)), strict=True)
+    with pytest.raises(ValidationError):  # the control: a check that lets anything through says nothing
+        check(json.dumps(asdict(entries[0]) | {"source": 1}), strict=True)
+
+
+def test_every_source_and_meaning_of_the_data_is_of_texts() -> None:
+    sources = {name: asdict(one) for name, one in compatibility().sources.items()}
+    assert TypeAdapter(dict[str, Source]).validate_json(json.dumps(sources), strict=True)
+    assert TypeAdapter(list[dict[str, str]]).validate_python(read_data("meanings")["entries"], strict=True)
 
 
 def test_every_entry_names_a_source_that_is_there_with_its_evidence() -> None:
