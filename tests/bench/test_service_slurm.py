@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host is taken out of a real Slurm and given back; the hands of others are left alone."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from bench.plan import me
 from bench.service import ask, forget, gates, lines, refusal, struck
 from bench.units import put, shown, take_away
 from bench.waiting import wait_until
+from chaosgpu.drill.command import Done
+from chaosgpu.drill.preview import slurm_jobs
 
 UNIT = "served.service"
 WANTED: dict[str, Any] = {"slurm": {}, "units": [UNIT]}
@@ -159,6 +163,29 @@ def test_a_node_that_reboots_while_it_is_drained_stays_drained_and_returns(node:
     back = ask(node, "return")
     assert (back["state"], back["left_alone"]) == ("in service", []), back
     assert (_seen(node), _active(node)) == (FREE, True)
+
+
+def test_the_preview_of_a_drill_lists_the_jobs_that_squeue_tells_and_says_where_it_tells_nothing(
+    node: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "squeue").touch(0o700)  # found by its name; the real one that answers is the host's
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def run(words: Sequence[str], stdin: bytes, within_s: float) -> Done:
+        done = node.run(["squeue", *words[1:]], stdin.decode(), within_s)
+        return Done(done.returncode, done.stdout.encode(), done.stderr)
+
+    assert slurm_jobs(node.name, run) == ()
+    job = slurm.submit(node)
+    assert slurm_jobs(node.name, run) == (f"{job} root RUNNING wrap",)
+    strange = slurm_jobs("no-such-node", run)
+    assert isinstance(strange, str)
+    assert "no-such-node" in strange or "nvalid node" in strange
+    node.run(["systemctl", "stop", "slurmctld"], timeout_s=60, check=True)
+    silent = slurm_jobs(node.name, run)
+    node.run(["systemctl", "start", "slurmctld"], timeout_s=60, check=True)
+    wait_until(lambda: slurm.node(node)[0] != "unknown", 60.0)
+    assert isinstance(silent, str), "no answer is not no job"
 
 
 def test_without_a_controller_the_return_says_so_and_goes_on_when_it_is_there(node: Host) -> None:
