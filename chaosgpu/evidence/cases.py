@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run was to show, claim by claim, and whether it did: what JUnit and the in-toto statement list."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,11 +30,23 @@ def _hypothesis(story: Story) -> Iterator[Case]:
     for when in ("before", "after"):
         found = [step for step in story.hypothesis if step.what == when]
         met = found[-1].met if found else None
-        yield Case(f"the steady state holds {when} the method", met, "" if found else "it was not checked")
+        said = "" if met else _broken(story, found[-1].at) if found else "it was not checked"
+        yield Case(f"the steady state holds {when} the method", met, said)
     if during:
         broken = [step for step in during if step.met is not True]
         said = f"{len(broken)} of {len(during)} checks did not hold, the first at {broken[0].at}" if broken else ""
         yield Case("the steady state holds during the method", not broken, said)
+
+
+def _broken(story: Story, at: str) -> str:
+    """Say which probes did not hold in the check of the steady state that ended then."""
+    before = max((step.at for step in story.hypothesis if step.at < at), default="")
+    named = [check for check in story.checks if check.phase == "hypothesis" and before < check.at <= at]
+    return "; ".join(
+        f"'{one.name}' failed: {one.error}" if one.error else f"'{one.name}' gave {json.dumps(one.output)}"
+        for one in named
+        if not one.held
+    )
 
 
 def _faults(story: Story) -> Iterator[Case]:

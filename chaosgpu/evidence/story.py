@@ -58,6 +58,11 @@ class Check:
     output: JsonValue
     error: str | None
 
+    @property
+    def held(self) -> bool:
+        """Whether it came to its end and did not answer false."""
+        return self.status == "succeeded" and self.output is not False
+
 
 @dataclass(frozen=True)
 class Step:

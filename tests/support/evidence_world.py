@@ -162,6 +162,7 @@ def write_run(pen: Pen, title: str, verdict: str, hosts: tuple[str, ...]) -> Non
         pen.line("lease.active", **lease, observed={"used_mib": 4096}, expires_in_s=60.0, fidelity="exact")
     _series(pen.folder, broken=verdict != "passed")
     pen.clock.wait(30)
+    _probe(pen, "the canary is right", "hypothesis", output=verdict == "passed")
     pen.line("hypothesis", when="after", met=verdict == "passed")
     for host in hosts:
         pen.line("lease.reverting", **_lease(host), by="rollback")

@@ -50,13 +50,9 @@ def _timeline(story: Story, span: Span, windows: Sequence[Window]) -> str:
     probes: dict[str, list[tuple[str, bool | None]]] = {}
     for check in story.checks:
         if check.kind == "probe":
-            probes.setdefault(check.name, []).append((check.at, _good(check)))
+            probes.setdefault(check.name, []).append((check.at, check.held))
     rows += [lane(span, windows, _dots(span, found), name) for name, found in list(probes.items())[:12]]
     return "".join(rows) + axis(span)
-
-
-def _good(check: Check) -> bool:
-    return check.status == "succeeded" and check.output is not False
 
 
 def _held(lease: LeaseTimes, span: Span) -> str:
@@ -124,7 +120,7 @@ def steady_state(contents: Contents, span: Span, windows: Sequence[Window]) -> s
         (
             keep(clock(one.at)),
             safe(one.name),
-            safe(f"{one.kind}, {one.phase}"),
+            safe(f"{one.kind}, ") + keep(one.phase),
             keep(duration(one.duration_s)),
             _result(one),
         )
@@ -156,7 +152,8 @@ def _met(met: bool | None) -> str:
 def _result(check: Check) -> str:
     if check.status != "succeeded":
         return tag("span", f"✗ {safe(check.status)}", class_="bad") + safe(f" {brief(check.error or '')}")
-    return tag("span", "✓", class_="ok") + " " + safe(brief(check.output))
+    mark = tag("span", "✓", class_="ok") if check.held else tag("span", "✗", class_="bad")
+    return f"{mark} {safe(brief(check.output))}"
 
 
 def charts(contents: Contents, span: Span, windows: Sequence[Window]) -> str:

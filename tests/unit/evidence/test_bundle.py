@@ -61,6 +61,17 @@ def test_there_is_one_verdict_in_every_part(
     assert result == {"passed": "PASSED", "inconclusive": "WARNED"}.get(verdict, "FAILED")
 
 
+def test_report_and_junit_say_which_probe_broke_the_steady_state(bundles: Mapping[str, Mapping[str, bytes]]) -> None:
+    for verdict, broken in (("deviated", True), ("passed", False)):
+        suite = ET.fromstring(bundles[verdict]["junit.xml"])  # noqa: S314 (as above)
+        said = suite.find(".//testcase[@name='the steady state holds after the method']/failure")
+        assert (None if said is None else said.get("message")) == (
+            "'the canary is right' gave false" if broken else None
+        )
+        row = '<span class="bad">✗</span> false'
+        assert (row.encode() in bundles[verdict]["report.html"]) == broken
+
+
 def test_a_second_export_has_the_same_bytes(world: World) -> None:
     run = world.drill("twice")
     assert world.export(run) == world.export(run)
