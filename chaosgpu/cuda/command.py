@@ -4,6 +4,7 @@
 import argparse
 import datetime as dt
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from chaosgpu.cuda.facts import Facts, read_facts
 from chaosgpu.cuda.flat import Value, flat
 from chaosgpu.cuda.judgement import judge
 from chaosgpu.cuda.lock import flat_lock
+from chaosgpu.cuda.manager import manager_of
 from chaosgpu.cuda.pins import PREFERENCES, pins_of
 from chaosgpu.cuda.report import difference_json, difference_lines, findings_text
 from chaosgpu.cuda.rules import Level
 from chaosgpu.cuda.scan import CLEAN, DRIFT, UNKNOWN
+from chaosgpu.cuda.versionlocks import VERSIONLOCK, version_locks_of
 from chaosgpu.cuda.whatif import new_findings
 from chaosgpu.errors import BadArgument, ChaosGpuError
 
@@ -89,12 +92,21 @@ def diff(args: argparse.Namespace) -> int:
 
 def pin(args: argparse.Namespace) -> int:
     """Print what holds a host at its lock file; the playbook `pin` puts it there."""
-    pins = pins_of(due_of(lockfile.read(Path(args.lock)), args.host, _today()))
+    due = due_of(lockfile.read(Path(args.lock)), args.host, _today())
+    manager = manager_of(due)
+    found: dict[str, object] = {"manager": manager.name, "certain": manager.certain, "why": manager.why}
+    if manager.name == "dnf":
+        locks = version_locks_of(due)
+        found |= {"file": VERSIONLOCK, "lines": [*locks.lines], "command": [*locks.command]}
+        text = f"# {VERSIONLOCK}\n{locks.text}\n# or: {shlex.join(locks.command)}\n"
+    else:
+        pins = pins_of(due)
+        found |= {"file": PREFERENCES, "preferences": pins.preferences, "holds": [*pins.holds]}
+        text = f"# {PREFERENCES}\n{pins.preferences}\n# and then: apt-mark hold {' '.join(pins.holds)}\n"
     if args.json:
-        found = {"file": PREFERENCES, "preferences": pins.preferences, "holds": [*pins.holds]}
         _write(json.dumps(found, indent=2) + "\n")
     else:
-        _write(f"# {PREFERENCES}\n{pins.preferences}\n# and then: apt-mark hold {' '.join(pins.holds)}\n")
+        _write(f"# For {manager.name}: {manager.why}.\n{text}")
     return CLEAN
 
 

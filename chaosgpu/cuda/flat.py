@@ -114,12 +114,15 @@ def _packages(facts: Facts, unknown: dict[str, str]) -> dict[str, Value]:
         found["apt.holds"] = tuple(str(name) for name in _listed(section.get("holds")))
     pins = [one for one in _listed(apt.get("pins")) if isinstance(one, dict)]
     if "pins" in apt:
-        found["apt.pins"] = tuple(f"{one.get('package')} {one.get('pin')} {one.get('priority')}" for one in pins)
+        words = ([str(one.get(name, "")) for name in ("package", "pin", "priority")] for one in pins)
+        found["apt.pins"] = tuple(" ".join(word for word in row if word) for row in words)
     if isinstance(apt.get("unattended_upgrades"), bool):
         found["apt.unattended_upgrades"] = bool(apt["unattended_upgrades"])
     if "packages.installed" in unknown:
         unknown["packages"] = unknown.pop("packages.installed")
         unknown["apt.holds"] = unknown["packages"]
+    elif "packages.holds" in unknown:
+        unknown["apt.holds"] = unknown.pop("packages.holds")
     return found
 
 

@@ -56,7 +56,7 @@ class Cuda(_Strict):
 
 
 class Apt(_Strict):
-    """What holds packages, and what moves them by itself."""
+    """What holds packages, and what moves them by itself: of apt, and of dnf, whose excludes are the pins."""
 
     holds: Texts | None = None
     pins: Texts | None = None

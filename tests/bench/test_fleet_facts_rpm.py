@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from bench.hosts import Host
-from bench.rpm_packages import BUILT, by_rpm, install
+from bench.rpm_packages import BUILT, LOCKS, by_rpm, install
+from bench.rpm_packages import locks as locks_of
 from bench.rpm_site import Site
 from chaosgpu.cuda.compare import outliers
+from chaosgpu.cuda.compatibility import compatibility
 from chaosgpu.cuda.facts import Facts
 from chaosgpu.cuda.flat import flat
+from chaosgpu.cuda.rules import findings
+from chaosgpu.cuda.versionlocks import VersionLocks, version_locks_of
+from support.dnf_forms import FORMS, TAKEN
 from support.rpms import LATER, OLD, evr
 
 pytestmark = pytest.mark.timeout(900)
@@ -29,7 +34,7 @@ def host(site: Site) -> Iterator[Host]:
 
 
 def _facts(host: Host) -> dict[str, Any]:
-    params = {"sections": ["packages", "driver"]}
+    params = {"sections": ["packages", "driver", "apt", "units"]}
     return host.agent("read", {"reading": "fleet.facts", "params": params}, timeout_s=60)
 
 
@@ -66,3 +71,79 @@ def test_rpm_is_asked_once_a_change_and_a_change_is_drift(host: Host) -> None:
     second = _facts(host)
     before, after = (flat(Facts(name, one["values"], one["unknown"])) for name, one in (("a", first), ("b", second)))
     assert {one.key for one in outliers([before, after])} == {"packages.nvidia-fabricmanager", "apt.holds"}
+
+
+def _moved(host: Host) -> set[str]:
+    """Return what an upgrade would bring to another version, as dnf itself says."""
+    said = host.run(["sh", "-c", "LC_ALL=C dnf --cacheonly upgrade --assumeno"], timeout_s=60).stdout
+    rows = (line.split() for line in said.splitlines())
+    return {row[0] for row in rows if len(row) > 2 and "nvidia" in row[0] and LATER in row[2]}
+
+
+def test_the_forms_of_dnfs_settings_are_what_real_dnf_takes_them_for(host: Host) -> None:
+    said = host.run(["/usr/bin/python3", "-c", TAKEN], json.dumps([*FORMS]), timeout_s=60, check=True).stdout
+    assert dict(zip(FORMS, json.loads(said), strict=True)) == FORMS
+
+
+def test_what_the_excludes_hold_by_the_facts_real_dnf_leaves_where_it_is(host: Host) -> None:
+    assert {"nvidia-open", "nvidia-driver-cuda-libs"} <= _moved(host)
+    conf = host.run(["cat", "/etc/dnf/dnf.conf"], check=True).stdout
+    try:
+        host.run(["sh", "-c", "cat > /etc/dnf/dnf.conf"], f"{conf}exclude=nvidia-driver* nvidia-open\n", check=True)
+        pins = _facts(host)["values"]["apt"]["pins"]
+        assert [(pin["package"], pin["pin"]) for pin in pins] == [
+            ("nvidia-driver*", "excluded"), ("nvidia-open", "excluded"),
+        ]  # fmt: skip
+        assert not {"nvidia-open", "nvidia-driver-cuda", "nvidia-driver-cuda-libs"} & _moved(host)
+    finally:
+        host.run(["sh", "-c", "cat > /etc/dnf/dnf.conf"], conf, check=True)
+
+
+def _locks(host: Host) -> VersionLocks:
+    """Return what `drift pin` prints for a host that is locked as it is."""
+    due = {key: value for key, value in flat(_taken(host)).values.items() if "nvidia" in key or "package" in key}
+    return version_locks_of(due)
+
+
+def _taken(host: Host) -> Facts:
+    told = _facts(host)
+    return Facts(host.name, told["values"], told["unknown"])
+
+
+def test_the_locks_that_pin_prints_are_those_that_dnf_writes_and_hold_every_package(host: Host) -> None:
+    locks = _locks(host)
+    host.run(["sh", "-c", f": > {LOCKS}"], check=True)
+    host.run([locks.command[0], "-q", "--cacheonly", *locks.command[1:]], timeout_s=60, check=True)
+    written = locks_of(host)
+    assert written == sorted(locks.lines)
+    assert _moved(host) == set()
+    host.run(["sh", "-c", f"cat > {LOCKS}"], locks.text, check=True)
+    assert (locks_of(host), _moved(host)) == (written, set())
+    assert set(_facts(host)["values"]["packages"]["holds"]) >= {"nvidia-open", "nvidia-driver-cuda-libs"}
+
+
+_SERVICE = "[Service]\nType=oneshot\nExecStart=/usr/bin/dnf-automatic /etc/dnf/automatic.conf --timer\n"
+_TIMER = "[Timer]\nOnCalendar=*-*-* 6:00\n[Install]\nWantedBy=timers.target\n"
+
+
+def test_a_timer_that_systemd_has_enabled_is_found_and_the_driver_that_nothing_holds(host: Host) -> None:
+    """Debian's dnf has no such unit, so these are as Fedora's package has them; systemd enables them."""
+    units, conf = "/usr/lib/systemd/system/dnf-automatic", "/etc/dnf/automatic.conf"
+    try:
+        host.run(["sh", "-c", f"cat > {units}.service"], _SERVICE, check=True)
+        host.run(["sh", "-c", f"cat > {units}.timer; systemctl daemon-reload"], _TIMER, check=True)
+        host.run(["sed", "-i", "s/^apply_updates.*/apply_updates = yes/", conf], check=True)
+        assert _taken(host).section("apt")["unattended_upgrades"] is False
+        host.run(["systemctl", "enable", "--now", "dnf-automatic.timer"], check=True)
+        found = _taken(host)
+        assert found.section("apt")["unattended_upgrades"] is True
+        assert found.section("units")["upgrade_timer"] == "active"
+        assert "upgrades-by-itself" in {one.rule for one in findings(found, compatibility())}
+        host.run(
+            ["dnf", "-q", "--cacheonly", "versionlock", "add", "nvidia-driver-cuda-libs"], timeout_s=60, check=True
+        )
+        assert "upgrades-by-itself" not in {one.rule for one in findings(_taken(host), compatibility())}
+        host.run(["sed", "-i", "s/^apply_updates.*/apply_updates = no/", conf], check=True)
+        assert _taken(host).section("apt")["unattended_upgrades"] is False
+    finally:
+        host.run(["sh", "-c", f"systemctl disable --now dnf-automatic.timer; rm -f {units}.*; systemctl daemon-reload"])

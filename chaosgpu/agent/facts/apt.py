@@ -19,9 +19,8 @@ def apt(tree: Tree, found: Optional[Packages]) -> Answer:
     """Return pins, unattended_upgrades and what they leave alone."""
     answer = Answer()
     if not tree.exists("/etc/apt"):
-        answer.unknown.update(
-            dict.fromkeys(("pins", "unattended_upgrades", "blacklist"), "/etc/apt is not there: this host has no apt")
-        )
+        why = "/etc/apt is not there: this host has no apt, and no dnf either"
+        answer.unknown.update(dict.fromkeys(("pins", "unattended_upgrades", "blacklist"), why))
         return answer
     put(answer, "pins", lambda: _pins(tree))
     try:

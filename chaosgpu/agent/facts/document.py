@@ -18,7 +18,7 @@ from chaosgpu.agent.facts.environments import environments, triton_version
 from chaosgpu.agent.facts.gpus import gpus
 from chaosgpu.agent.facts.kernel import kernel
 from chaosgpu.agent.facts.nics import nics
-from chaosgpu.agent.facts.packages import Packages, cache_file, installed, packages
+from chaosgpu.agent.facts.packages import Packages, by_rpm, cache_file, installed, packages
 from chaosgpu.agent.facts.services import services
 from chaosgpu.agent.facts.tree import Tree, UnknownFact
 from chaosgpu.agent.facts.units import units
@@ -51,6 +51,14 @@ class _Asked:
         found, why = self._read()
         return Answer({}, {"installed": why, "holds": why, "broken": why}) if found is None else packages(found)
 
+    def section_of_movers(self) -> Answer:
+        """Return what holds packages and what moves them by itself, under apt's names also where it is dnf."""
+        if not by_rpm(self.tree):
+            return apt(self.tree, self.packages())
+        from chaosgpu.agent.facts.dnf import dnf  # noqa: PLC0415 (most hosts are of the other kind)
+
+        return dnf(self.tree, self.packages())
+
     def section_of_triton(self) -> Answer:
         """Return the version of the host's own Triton server, if it has one."""
         answer = Answer()
@@ -75,7 +83,7 @@ SECTIONS: Mapping[str, Callable[[_Asked], Answer]] = {
     "driver": lambda asked: driver(asked.tree, asked.packages()),
     "cuda": lambda asked: cuda(asked.tree),
     "packages": _Asked.section_of_packages,
-    "apt": lambda asked: apt(asked.tree, asked.packages()),
+    "apt": _Asked.section_of_movers,
     "containers": lambda asked: containers(asked.tree, asked.packages()),
     "services": lambda asked: services(asked.tree, asked.services),
     "environments": lambda asked: environments(asked.tree, asked.environments),

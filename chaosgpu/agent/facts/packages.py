@@ -11,10 +11,10 @@ from chaosgpu.agent.facts.tree import Tree, UnknownFact
 from chaosgpu.agent.readings.catalogue import Answer
 from chaosgpu.agent.values import JsonObject, JsonValue
 
-__all__ = ["STATUS", "Packages", "cache_file", "installed", "packages"]
+__all__ = ["STATUS", "Packages", "by_rpm", "cache_file", "installed", "packages"]
 
 STATUS = "/var/lib/dpkg/status"
-_FORM = 2  # of the kept file
+_FORM = 3  # of the kept file
 # The driver, CUDA, what stands on them, what they are built for, and what changes them by itself.
 _OURS = re.compile(
     r"nvidia|cuda|cudnn|nccl|cublas|cusparse|nvjitlink|nvinfer|tensorrt|nvsdm|nvlsm|nscq|datacenter-gpu-manager"
@@ -25,12 +25,13 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Packages:
-    """Name and version of each, which are held, and which are half installed."""
+    """Name and version of each, which are held, or why that is unknown, and which are half installed."""
 
     versions: Mapping[str, str]
     holds: Tuple[str, ...]
     broken: Mapping[str, str]
     manager: str = "dpkg"
+    holds_unknown: str = ""
 
     def version(self, pattern: str) -> Optional[Tuple[str, str]]:
         """Return name and version of the first package whose whole name fits; None where there is none."""
@@ -41,13 +42,13 @@ class Packages:
 def installed(tree: Tree, kept: Optional[str] = None) -> Packages:
     """Read them; `kept` is the file that keeps them from one reading to the next."""
     state = tree.stat(STATUS)
-    if state is None or _by_rpm(tree):
+    if state is None or by_rpm(tree):
         return _of_rpm(tree, kept)
     key: List[JsonValue] = [_FORM, tree.root, state.st_mtime_ns, state.st_size, state.st_ino]
     return _once(kept, key, lambda: _parsed(tree.read(STATUS)))
 
 
-def _by_rpm(tree: Tree) -> bool:
+def by_rpm(tree: Tree) -> bool:
     """Tell it as the packages' own tools do (`of_host`): dnf and rpm are there, and apt or dpkg is not."""
     there = {name: tree.exists(f"/usr/bin/{name}") for name in ("apt-get", "dnf", "dpkg", "rpm")}
     return there["dnf"] and there["rpm"] and not (there["apt-get"] and there["dpkg"])
@@ -61,8 +62,8 @@ def _of_rpm(tree: Tree, kept: Optional[str]) -> Packages:
         raise UnknownFact(f"{STATUS} is not there, nor a record of rpm's: this host has no packages of a known kind")
 
     def read() -> Packages:
-        versions, holds, broken = rpms.read(tree, _OURS)
-        return Packages(versions, tuple(holds), broken, "rpm")
+        versions, holds, broken, why = rpms.read(tree, _OURS)
+        return Packages(versions, tuple(holds), broken, "rpm", why)
 
     return _once(kept, [_FORM, tree.root, *key], read)
 
@@ -72,7 +73,7 @@ def _once(kept: Optional[str], key: List[JsonValue], read: Callable[[], Packages
     found = None if kept is None else _kept(kept, key)
     if found is None:
         found = read()
-        if kept is not None:
+        if kept is not None and not found.holds_unknown:  # whether a file may be read does not show in its state
             _keep(kept, key, found)
     return found
 
@@ -80,9 +81,12 @@ def _once(kept: Optional[str], key: List[JsonValue], read: Callable[[], Packages
 def packages(found: Packages) -> Answer:
     """Return them as facts."""
     broken: JsonObject = dict(found.broken)
-    return Answer(
-        {"manager": found.manager, "installed": dict(found.versions), "holds": list(found.holds), "broken": broken}
-    )
+    answer = Answer({"manager": found.manager, "installed": dict(found.versions), "broken": broken})
+    if found.holds_unknown:
+        answer.unknown["holds"] = found.holds_unknown
+    else:
+        answer.values["holds"] = [*found.holds]
+    return answer
 
 
 def cache_file(environment: Mapping[str, str], user_id: int) -> str:

@@ -9,12 +9,16 @@ from chaosgpu.agent.systemd import Systemd
 
 __all__ = ["UNITS", "units"]
 
+# Of several there is one on a host, by its kind; dnf's timers that only tell or fetch move nothing.
 UNITS = {
-    "fabric_manager": "nvidia-fabricmanager.service",
-    "persistence_daemon": "nvidia-persistenced.service",
-    "dcgm": "nvidia-dcgm.service",
-    "upgrade_timer": "apt-daily-upgrade.timer",
-}
+    "fabric_manager": ("nvidia-fabricmanager.service",),
+    "persistence_daemon": ("nvidia-persistenced.service",),
+    "dcgm": ("nvidia-dcgm.service",),
+    "upgrade_timer": (
+        "apt-daily-upgrade.timer", "dnf-automatic.timer", "dnf-automatic-install.timer", "dnf5-automatic.timer",
+        "dnf5-automatic-install.timer",
+    ),
+}  # fmt: skip
 
 
 def units(systemd: Optional[Systemd]) -> Answer:
@@ -24,7 +28,8 @@ def units(systemd: Optional[Systemd]) -> Answer:
         answer.unknown.update(dict.fromkeys(UNITS, "systemd is not this host's PID 1"))
         return answer
     try:
-        said = systemd.ask("show", "--property=Id,LoadState,ActiveState", *UNITS.values())
+        every = [unit for several in UNITS.values() for unit in several]
+        said = systemd.ask("show", "--property=Id,LoadState,ActiveState", *every)
     except Refused as error:
         answer.unknown.update(dict.fromkeys(UNITS, str(error)))
         return answer
@@ -32,10 +37,11 @@ def units(systemd: Optional[Systemd]) -> Answer:
     for record in said.split("\n\n"):
         field = dict(line.split("=", 1) for line in record.splitlines() if "=" in line)
         found[field.get("Id", "")] = field
-    for name, unit in UNITS.items():
-        state = found.get(unit, {})
-        if state.get("LoadState") in ("not-found", None):
-            answer.note(name, "absent" if state else None, "systemd did not tell it")
+    for name, several in UNITS.items():
+        told = [found[unit] for unit in several if unit in found]
+        states = [one.get("ActiveState", "unknown") for one in told if one.get("LoadState") not in ("not-found", None)]
+        if states:
+            answer.values[name] = "active" if "active" in states else states[0]
         else:
-            answer.values[name] = state.get("ActiveState", "unknown")
+            answer.note(name, "absent" if told else None, "systemd did not tell it")
     return answer

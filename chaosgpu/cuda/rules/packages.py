@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from chaosgpu.cuda.compatibility import Compatibility
 from chaosgpu.cuda.facts import Facts
+from chaosgpu.cuda.rules.dnf import of_dnf
 from chaosgpu.cuda.rules.finding import Finding, Level
 from chaosgpu.fleet.values import JsonObject, JsonValue
 
@@ -22,8 +23,11 @@ def judge(facts: Facts, data: Compatibility) -> Iterator[Finding]:  # noqa: ARG0
     driver = facts.text("driver", "package_name")
     by_rpm = section.get("manager") == "rpm"
     yield from _broken(facts, section.get("broken"), by_rpm=by_rpm)
-    if not isinstance(installed, dict) or driver is None or by_rpm:
-        return  # a lock of dnf's versionlock is hold and pin at once
+    if not isinstance(installed, dict) or driver is None:
+        return
+    if by_rpm:
+        yield from of_dnf(facts, driver)
+        return
     holds = section.get("holds")
     held = isinstance(holds, list) and driver in holds
     pinned = any(_concerns_driver(pin, driver) for pin in _listed(apt.get("pins")))

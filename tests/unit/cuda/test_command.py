@@ -142,9 +142,45 @@ def test_pins_are_printed_for_a_host_of_the_lock(tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     assert main(["drift", "pin", "--lock", lock, "--host", "gpu01", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert (found["manager"], found["certain"]) == ("apt", True)
     assert "libnvidia-compute-580" in found["holds"]
     assert "Pin: version 580.95.05-0ubuntu1" in found["preferences"]
     assert main(["drift", "pin", "--lock", lock, "--host", "gpu09"]) == 2
+
+
+def _lock_of(path: Path, locked: str) -> str:
+    path.write_text(f"version: 1\nrecorded: 2026-11-26\ngroups: {{all: {{hosts: [gpu01], locked: {{{locked}}}}}}}\n")
+    return str(path)
+
+
+def test_a_host_of_rpm_packages_is_pinned_in_dnfs_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    locked = "kernel: {distribution: rocky 9.4}, packages: {nvidia-open: '3:580.95.05-1.el9'}"
+    lock = _lock_of(tmp_path / "lock.yaml", locked)
+    assert main(["drift", "pin", "--lock", lock, "--host", "gpu01"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "# For dnf: the lock file has kernel.distribution rocky 9.4.\n# /etc/dnf/plugins/versionlock"
+    )
+    assert "\nnvidia-open-3:580.95.05-1.el9.*\n" in printed
+    assert printed.endswith("\n# or: dnf versionlock add nvidia-open-3:580.95.05-1.el9\n")
+    assert "Pin" not in printed
+    assert main(["drift", "pin", "--lock", lock, "--host", "gpu01", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {
+        "manager": "dnf", "certain": True, "why": "the lock file has kernel.distribution rocky 9.4",
+        "file": "/etc/dnf/plugins/versionlock.list", "lines": ["nvidia-open-3:580.95.05-1.el9.*"],
+        "command": ["dnf", "versionlock", "add", "nvidia-open-3:580.95.05-1.el9"],
+    }  # fmt: skip
+
+
+def test_a_host_of_which_the_lock_says_too_little_is_pinned_for_apt_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = _lock_of(tmp_path / "lock.yaml", "packages: {libnccl: 2.27.7-1}")
+    assert main(["drift", "pin", "--lock", lock, "--host", "gpu01"]) == 0
+    said = capsys.readouterr()
+    assert "# For apt: whether its packages are apt's or dnf's is not known" in said.out
+    assert "Package: libnccl\nPin: version 2.27.7-1\n" in said.out
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ def test_a_package_that_has_gone_is_drift_and_not_unknown() -> None:
     assert "found absent" in as_text(found, explain=False)
 
 
+def test_locks_of_dnf_that_cannot_be_read_and_excludes_are_compared_under_apts_names() -> None:
+    pins: JsonValue = [{"package": "nvidia*", "pin": "excluded from cuda", "repository": "cuda", "file": "/x"}]
+    told = host("gpu01", {"packages/holds": None, "apt/pins": pins}, packages__holds="no rights")
+    assert flat(told).values["apt.pins"] == ("nvidia* excluded from cuda",)
+    found = _scanned({**_fleet(), "gpu01": told}, _lock())
+    assert {one.key for one in found.differences} == {"apt.pins"}
+    assert {one.key: one.why for one in found.unread} == {"apt.holds": "no rights"}
+
+
 def test_a_locked_value_that_cannot_be_read_is_unknown_and_not_clean() -> None:
     blind = host("gpu01", {"packages": {}, "apt/pins": None}, packages__installed="no dpkg", apt__pins="no rights")
     found = _scanned(_fleet() | {"gpu01": blind}, _lock())

@@ -128,6 +128,78 @@ def test_a_pin_of_something_else_does_not_count() -> None:
     assert [one.rule for one in findings(host(changes={"apt/pins": pin}), DATA)] == ["held-by-half"]
 
 
+_BY_RPM: dict[str, JsonValue] = {
+    "driver/package_name": "nvidia-driver-cuda-libs", "driver/package": f"3:{DRIVER}-1.el9", "packages/manager": "rpm",
+    "packages/holds": [], "apt/pins": [],
+    "packages/installed": {"nvidia-driver-cuda-libs": f"3:{DRIVER}-1.el9", "nvidia-container-toolkit": "1.18.0-1"},
+}  # fmt: skip
+
+
+def _exclude(pattern: str, repository: str = "") -> JsonValue:
+    told: dict[str, JsonValue] = {"package": pattern, "pin": "excluded", "file": "/x"}
+    return {**told, "repository": repository} if repository else told
+
+
+def test_a_driver_of_rpms_that_nothing_holds_while_dnf_installs_updates_is_found() -> None:
+    [found] = findings(host(changes=_BY_RPM), DATA)
+    assert (found.rule, found.level) == ("upgrades-by-itself", Level.RISK)
+    assert "nothing holds nvidia-driver-cuda-libs" in found.what
+    assert "dnf versionlock add nvidia-driver-cuda-libs" in found.what
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"packages/holds": ["nvidia-driver-cuda-libs"]},
+        {"apt/pins": [_exclude("nvidia-driver*")]},
+        {"apt/pins": [_exclude("cuda*"), _exclude("*nvidia*.x86_64")]},
+        {"apt/blacklist": ["nvidia*"]},
+        {"apt/unattended_upgrades": False},
+    ],
+)
+def test_a_driver_of_rpms_stays_by_a_lock_by_an_exclude_and_where_nothing_moves_it(
+    changes: dict[str, JsonValue],
+) -> None:
+    assert findings(host(changes={**_BY_RPM, **changes}), DATA) == []
+
+
+@pytest.mark.parametrize(
+    ("pins", "word"),
+    [
+        ([_exclude("nvidia-driver-cuda-libs-3:590*")], "nothing holds"),
+        ([_exclude("nvidia-driver-cuda-libs.i686")], "nothing holds"),
+        ([_exclude("cuda*")], "nothing holds"),
+        ([_exclude("nvidia*", "epel"), _exclude("*", "appstream")], "is excluded from appstream, epel only"),
+    ],
+)
+def test_an_exclude_of_something_else_or_of_one_repository_holds_nothing(pins: JsonValue, word: str) -> None:
+    [found] = findings(host(changes={**_BY_RPM, "apt/pins": pins}), DATA)
+    assert (found.rule, found.level) == ("upgrades-by-itself", Level.RISK)
+    assert word in found.what
+
+
+@pytest.mark.parametrize(
+    ("gone", "unknown"),
+    [
+        ("apt/unattended_upgrades", "apt__unattended_upgrades"),
+        ("apt/pins", "apt__pins"),
+        ("apt/blacklist", "apt__blacklist"),
+        ("packages/holds", "packages__holds"),
+    ],
+)
+def test_whether_dnf_moves_the_driver_is_unknown_where_what_decides_it_is(gone: str, unknown: str) -> None:
+    [found] = findings(host(changes={**_BY_RPM, gone: None}, **{unknown: "/x may not be read by this user"}), DATA)
+    assert (found.rule, found.level) == ("upgrades-by-itself", Level.UNKNOWN)
+    assert "is not known: /x may not be read by this user." in found.what
+
+
+def test_what_is_unknown_does_not_matter_to_a_driver_that_stays() -> None:
+    gone: dict[str, JsonValue] = {**_BY_RPM, "apt/pins": None}
+    unread = {"apt__pins": "/x may not be read by this user"}
+    assert findings(host(changes={**gone, "apt/unattended_upgrades": False}, **unread), DATA) == []
+    assert findings(host(changes={**gone, "packages/holds": ["nvidia-driver-cuda-libs"]}, **unread), DATA) == []
+
+
 def test_a_change_is_judged_before_anybody_makes_it() -> None:
     new = new_findings(host(), {"driver.module": "535.104.05"}, DATA)
     assert {"library-is-not-the-modules", "must-be-the-drivers-version", "driver-for-cuda"} <= {one.rule for one in new}

@@ -130,10 +130,26 @@ class _Told(Systemd):
         )
 
 
+class _OfRpm(Systemd):
+    """systemd of a host of RPM packages: apt's timer is not there, and an alias is told by its own name."""
+
+    def ask(self, *words: str, within_s: float | None = None) -> str:  # noqa: ARG002 (the seam)
+        state = "active" if "dnf-automatic-install.timer" in words else "inactive"
+        return (
+            "Id=apt-daily-upgrade.timer\nLoadState=not-found\nActiveState=inactive\n\n"
+            "Id=dnf5-automatic.timer\nLoadState=loaded\nActiveState=inactive\n\n"
+            f"Id=dnf-automatic-install.timer\nLoadState=loaded\nActiveState={state}\n"
+        )
+
+
 def test_services_are_active_absent_or_unknown() -> None:
     found = units(_Told("systemctl", "systemd-run", 252))
     assert found.values == {"fabric_manager": "active", "persistence_daemon": "absent", "upgrade_timer": "inactive"}
     assert found.unknown == {"dcgm": "systemd did not tell it"}
+
+
+def test_of_the_timers_of_several_kinds_of_hosts_the_one_that_runs_is_told() -> None:
+    assert units(_OfRpm("systemctl", "systemd-run", 252)).values == {"upgrade_timer": "active"}
 
 
 def test_a_systemd_that_is_not_there_or_does_not_answer_is_unknown() -> None:
