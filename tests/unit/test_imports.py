@@ -62,3 +62,24 @@ def test_the_agent_imports_without_chaos_toolkit_and_pydantic() -> None:
     assert (
         set(_python(script).split()) & {"chaoslib", "pydantic", "yaml", "requests", "rich", "chaosgpu.errors"} == set()
     )
+
+
+@pytest.mark.parametrize("before_asking", ["", "import chaosgpu.cuda.answers", "import chaosgpu.cuda.judgement"])
+def test_a_command_loads_no_tables_and_a_scan_without_a_lock_file_no_checks_of_yaml(before_asking: str) -> None:
+    script = (
+        "import sys\nfrom chaosgpu.cli.main import main\n"
+        f"try:\n    main(['--version'])\nexcept SystemExit:\n    pass\n{before_asking}\nprint(*sys.modules)"
+    )
+    assert {name.partition(".")[0] for name in _python(script).split()} & (HEAVY - {"logzero"}) == set()
+
+
+def test_the_reading_of_facts_loads_no_fault_and_no_other_reading() -> None:
+    script = (
+        "import sys\nimport chaosgpu.agent.main\nbefore = set(sys.modules)\nfrom chaosgpu.agent.readings import verbs\n"
+        "from chaosgpu.agent.facts import document\nprint(*(set(sys.modules) - before))"
+    )
+    loaded = set(_python(script).split())
+    assert "chaosgpu.agent.facts.document" in loaded
+    assert not {
+        name for name in loaded if name.startswith(("chaosgpu.agent.residue", "chaosgpu.agent.readings.doctor"))
+    }
