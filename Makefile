@@ -9,6 +9,8 @@ other-half := tests/unit/controls
 alone := $(one-half) $(other-half)
 # A sample of the tests on systemd hosts, which `make bench-test` has whole; CI=true refuses to leave it out.
 on-hosts := tests/bench/test_agent.py
+# A disk that is filled under a database's data.
+full-disk := tests/unit/host/test_fill_disk.py tests/unit/faults/test_disk_fill.py
 computes := $(addprefix tests/unit/agent/test_,state_machine.py damage.py damage_every_byte.py)
 
 demo:
@@ -58,7 +60,9 @@ bench-test: lint
 	@scripts/bench-test.sh
 
 vectordb-test: lint
-	$(bin)/pytest -q tests/vectordb tests/unit/vectordb
+	$(bin)/pytest -q tests/vectordb tests/unit/vectordb $(full-disk)
+	$(bin)/python benchmarks/vectordb.py; lied=$$?; $(bin)/python benchmarks/catalogue.py --databases; held=$$?; \
+		$(bin)/python benchmarks/page.py; exit $$((lied + held))
 
 vm-test: lint
 	CHAOSGPU_NOTE_FIGURES=1 $(bin)/pytest -q tests/vm

@@ -2,7 +2,7 @@
 """Plays the catalogue in both forms and compares verdict and finding with those of the file: `make catalogue-test`.
 
 What ended as declared is not played again while its file is the same; `--again` does, `--only NAME` takes those alone,
-`--figures` plays nothing.
+`--databases` what is played on a vector database, `--figures` plays nothing.
 """
 
 import argparse
@@ -30,13 +30,15 @@ def main() -> int:
     """Play, keep, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", default=[], help="an experiment, or one play of it; more than once")
+    parser.add_argument("--databases", action="store_true", help="what is played on a vector database alone")
     parser.add_argument("--again", action="store_true", help="play also what ended as declared")
     parser.add_argument("--figures", action="store_true", help="play nothing, write the figures")
     args = parser.parse_args()
     plays = plays_of(read_catalogue(ROOT / "experiments"))
     kept = Kept(ROOT / "figures/catalogue/played.json")
     if not args.figures:
-        wanted = [play for play in plays if not args.only or {play.entry.name, play.key} & set(args.only)]
+        asked = [play for play in plays if play.database or not args.databases]
+        wanted = [play for play in asked if not args.only or {play.entry.name, play.key} & set(args.only)]
         _play([play for play in wanted if args.again or kept.lacks(play)], kept)
     return publish("catalogue", figures_of(plays, kept))
 

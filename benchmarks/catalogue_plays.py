@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.cuda_units import SHARE, preload
 from bench.driven import build_drivers, driven, let_go
@@ -22,23 +23,30 @@ from catalogue_kept import ROOT, Play, Result
 from chaosgpu.agent.shim.library import provide
 from chaosgpu.catalogue.finding import seen
 from chaosgpu.errors import ChaosGpuError
-from chaosgpu.lab.databases import Database, running_database
+from chaosgpu.lab.databases import Database, prepared, running_database
 from chaosgpu.lab.packages import packages
 from chaosgpu.lab.plan import LabPlan
 from chaosgpu.lab.prepare import LabOptions
+from chaosgpu.lab.run_database import Restarter
 from chaosgpu.lab.up import bring_up, take_down
 from chaosgpu.traffic import probes as users
 from chaosgpu.triton import probes
 from chaosgpu.vectordb import probes as vectors
+from support.small_disk import small_disk
 
 __all__ = ["group_of", "playing"]
 
 _RUN_S = 420
 _TRIES = 3
+_LOOK_S = 0.5
 _SETTLE_S = 120.0
 # What the play before did has left the seconds of traffic that a hypothesis looks at, and its alerts have ended.
 _FORGET_S = 30.0
 _KV_SHARE = "0.16"
+# A new PostgreSQL takes 40 MiB. What ext4 keeps for root is the lab's PostgreSQL's, who is root to it; a
+# site names its own user. By default a site's PostgreSQL has nothing of it.
+_DISK_MIB, _KEPT = 512, {"fragile": "0", "hardened": "30"}
+_DISK_POLICY = {"version": 1, "permit": ["disk.fill"], "max_duration_s": 600}
 
 Player = Callable[[Play], Result]
 
@@ -49,7 +57,7 @@ def group_of(play: Play) -> tuple[str, str]:
     if needs.lab:
         return f"lab {needs.lab}", play.form.declared.service
     if play.database:
-        return "database", play.database
+        return "disk" if needs.disk else "database", play.database
     return "hosts", "two of them"
 
 
@@ -62,6 +70,9 @@ def playing(group: tuple[str, str]) -> Iterator[Player]:
         if kind == "hosts":
             with _hosts(folder) as player:
                 yield player
+        elif kind == "disk":
+            sys.path.extend(_client(what))
+            yield lambda play: _on_a_disk(play, folder, what)
         elif kind == "database":
             sys.path.extend(_client(what))
             with running_database(what, folder / what, _say) as database:
@@ -75,22 +86,31 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _chaos(play: Play, folder: Path, environment: dict[str, str]) -> Result:
-    """Play it in a folder of its own and read the verdict from its ledger."""
+def _chaos(
+    play: Play, folder: Path, environment: dict[str, str], meanwhile: Callable[[], None] = lambda: None
+) -> Result:
+    """Play it in a folder of its own and read the verdict from its ledger; `meanwhile` is called twice a second."""
     place = Path(tempfile.mkdtemp(prefix=play.key, dir=folder))
     began = time.monotonic()
     words = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--settings", "none.yaml", "run"]
-    done = subprocess.run(
-        [*words, str(play.file)],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_RUN_S,
-        check=False,
-    )
-    return _result(play, place, began, done.stdout)
+    with (
+        (place / "said").open("w+", encoding="utf-8") as said,
+        subprocess.Popen(
+            [*words, str(play.file)],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        ) as running,
+    ):
+        while running.poll() is None:
+            if time.monotonic() - began > _RUN_S:
+                running.kill()
+                raise subprocess.TimeoutExpired(words, _RUN_S)
+            meanwhile()
+            time.sleep(_LOOK_S)
+        said.seek(0)
+        return _result(play, place, began, said.read())
 
 
 def _result(play: Play, place: Path, began: float, said: str) -> Result:
@@ -182,7 +202,13 @@ def _quick(database: Database, path: str, secrets: dict[str, str] | None) -> boo
         return False
 
 
-def _on_database(play: Play, folder: Path, database: Database) -> Result:
+def _on_database(
+    play: Play,
+    folder: Path,
+    database: Database,
+    more: Mapping[str, str] = MappingProxyType({}),
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Result:
     path = str(folder / f"{play.key}.vectors.json")
     kind = database.engine.name
     secrets = {"key": database.key} if database.key else None
@@ -197,8 +223,29 @@ def _on_database(play: Play, folder: Path, database: Database) -> Result:
         "VECTORDB_KEY": database.key or "no-key-needed",
         "CHAOSGPU_VECTORS": path,
         "PYTHONPATH": os.pathsep.join((str(ROOT), *_client(kind))),
+        **more,
     }
-    return _chaos(play, folder, environment)
+    return _chaos(play, folder, environment, meanwhile)
+
+
+def _on_a_disk(play: Play, folder: Path, kind: str) -> Result:
+    """Play it on a database of its own, whose data lie on a small disk, looked after as a service manager would.
+
+    In the hardened form a part of that disk is kept for the database's user. Root alone may make one.
+    """
+    place = Path(tempfile.mkdtemp(prefix=play.key, dir=folder))
+    data, home, lab = place / "disk" / "data", place / "home", place / kind
+    with ExitStack() as stack:
+        stack.enter_context(small_disk(place / "disk", "ext4", _DISK_MIB, "-m", _KEPT[play.form.declared.service]))
+        for made in (data, home, lab):
+            made.mkdir(mode=0o700)
+        (home / "policy.json").write_text(json.dumps(_DISK_POLICY), encoding="utf-8")
+        (lab / "data").symlink_to(data)
+        database = prepared(kind, lab, _say)
+        database.start()
+        stack.callback(database.stop)
+        more = {"CHAOSGPU_AGENT_HOME": str(home), "VECTORDB_DATA": str(data)}
+        return _on_database(play, place, database, more, Restarter(database, _say).look)
 
 
 # --- hosts ---

@@ -19,6 +19,8 @@ class Needs(BaseModel):
     lab: Literal["triton", "compute", "pipeline", "alerts"] | None = None
     # It is played once on each of these.
     databases: tuple[Literal["chroma", "pgvector", "milvus"], ...] = ()
+    # Its data lies on a file system of its own, which is filled.
+    disk: StrictBool = False
     # Machines with systemd, for faults of units and packages.
     hosts: Annotated[int, Field(ge=0, le=8)] = 0
 
@@ -31,9 +33,16 @@ class Needs(BaseModel):
             "alerts": "lab --pipeline --alerts",
         }
         said = [parts[self.lab]] if self.lab else []
-        said += [f"a database ({', '.join(self.databases)})"] if self.databases else []
+        where = " on a disk of its own" if self.disk else ""
+        said += [f"a database ({', '.join(self.databases)}){where}"] if self.databases else []
         said += [f"{self.hosts} {'host' if self.hosts == 1 else 'hosts'} with systemd"] if self.hosts else []
         return ", ".join(said)
+
+    @model_validator(mode="after")
+    def _a_disk_has_a_database_on_it(self) -> Self:
+        if self.disk and not self.databases:
+            raise ValueError("disk is that of a database: name the databases, too")
+        return self
 
 
 class Shown(BaseModel):

@@ -36,9 +36,9 @@ many ended as declared, and which have not been played.
 """
 _NEEDS = """
 Needs: **lab** is `chaosgpu lab run` ([lab](lab.md)), with `--pipeline` [the pipeline](pipeline.md), with `--alerts`
-[alerts](alerts.md); a **database** is a real one with a learned canary collection ([vectordb](vectordb.md)); **hosts**
-are machines with systemd and the agent in an inventory ([fleet](fleet.md)). Addresses come from the environment: see
-`configuration` in each file.
+[alerts](alerts.md); a **database** is a real one with a learned canary collection ([vectordb](vectordb.md)), its data
+**on a disk of its own** where that is filled; **hosts** are machines with systemd and the agent in an inventory
+([fleet](fleet.md)). Addresses come from the environment: see `configuration` in each file.
 """
 
 

@@ -13,7 +13,7 @@ from chaosgpu.lab.packages import packages
 from chaosgpu.lab.run import run_command
 from chaosgpu.vectordb import probes
 
-__all__ = ["run_with_database"]
+__all__ = ["Restarter", "run_with_database"]
 
 # As systemd's RestartSec= in a unit with Restart=always.
 _RESTART_S = 1.0
@@ -31,7 +31,7 @@ def run_with_database(name: str, folder: Path, command: list[str], say: Callable
     try:
         say(f"{name} answers at {database.url} after {database.start():.1f} s; its log is {folder / 'server.log'}")
         environment = _environment(database, folder, say)
-        return run_command(command, {**os.environ, **environment}, _Restarter(database, say).look)
+        return run_command(command, {**os.environ, **environment}, Restarter(database, say).look)
     finally:
         database.stop()
         say(f"{name} is down")
@@ -70,10 +70,11 @@ def _environment(database: Database, folder: Path, say: Callable[[str], None]) -
     return found
 
 
-class _Restarter:
+class Restarter:
     """Starts a database again some time after it ended."""
 
     def __init__(self, database: Database, say: Callable[[str], None]) -> None:
+        """Remember which; nothing happens but in `look`."""
         self._database, self._say, self._now = database, say, time.monotonic
         self._ended_s: float | None = None
 

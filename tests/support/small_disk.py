@@ -10,11 +10,11 @@ from pathlib import Path
 __all__ = ["make", "mount", "small_disk", "unmount"]
 
 
-def make(image: Path, kind: str, mib: int) -> None:
-    """Make the file system in an image."""
+def make(image: Path, kind: str, mib: int, *options: str) -> None:
+    """Make the file system in an image; what is not written there takes no room."""
     with image.open("wb") as file:
         file.truncate(mib << 20)
-    subprocess.run([f"mkfs.{kind}", "-q", "-F", str(image)], check=True, capture_output=True, timeout=60)
+    subprocess.run([f"mkfs.{kind}", "-q", "-F", *options, str(image)], check=True, capture_output=True, timeout=60)
 
 
 def mount(image: Path, point: Path, options: str = "loop") -> None:
@@ -30,10 +30,10 @@ def unmount(point: Path) -> None:
 
 
 @contextmanager
-def small_disk(point: Path, kind: str = "ext4", mib: int = 64) -> Iterator[Path]:
+def small_disk(point: Path, kind: str = "ext4", mib: int = 64, *options: str) -> Iterator[Path]:
     """Have one for a while; its image lies beside it."""
     image = point.with_suffix(".img")
-    make(image, kind, mib)
+    make(image, kind, mib, *options)
     mount(image, point)
     try:
         yield point

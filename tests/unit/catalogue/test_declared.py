@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from chaosgpu.catalogue.declared import Needs
 from chaosgpu.catalogue.entries import FORMS, entry, read_catalogue
 from chaosgpu.catalogue.folder import catalogue_folder
 from chaosgpu.catalogue.page import page
@@ -31,6 +33,12 @@ def test_what_the_two_forms_model_measure_and_need_is_the_same_and_the_verdicts_
         assert fragile.differs != hardened.differs, one.name
         assert (fragile.expected_verdict, hardened.expected_verdict) == ("deviated", "passed"), one.name
         assert hardened.expected_finding.startswith("none"), one.name
+
+
+def test_a_disk_is_that_of_a_database_and_is_told_with_it() -> None:
+    assert str(Needs(databases=("pgvector",), disk=True)) == "a database (pgvector) on a disk of its own"
+    with pytest.raises(ValidationError, match="name the databases, too"):
+        Needs(disk=True)
 
 
 def test_a_name_is_used_once_over_all_levels() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalogue_kept import ROOT, Kept, Play, Result, figures_of, plays_of
+from catalogue_plays import group_of
 from chaosgpu.catalogue.entries import read_catalogue
 from chaosgpu.catalogue.finding import Seen
 
@@ -28,6 +29,12 @@ def test_every_form_is_to_be_played_on_every_database_that_it_names() -> None:
     keys = [play.key for play in PLAYS]
     assert len(keys) == len(set(keys))
     assert {"gpu-memory-leak-fragile", "gpu-memory-leak-hardened", "vector-collection-dropped-fragile@chroma"} < {*keys}
+
+
+def test_what_fills_the_disk_of_a_database_is_played_on_one_of_its_own() -> None:
+    groups = {play.key: group_of(play) for play in PLAYS if play.database == "pgvector"}
+    assert groups["vector-disk-full-fragile@pgvector"] == ("disk", "pgvector")
+    assert groups["vector-collection-dropped-fragile@pgvector"] == ("database", "pgvector")
 
 
 def test_what_was_kept_is_not_played_again_until_its_file_changes(tmp_path: Path) -> None:
