@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"chaosgpu {__version__}")
     parser.add_argument("--log-file", metavar="FILE", help="write messages to this file too, with their time")
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    for name in _SUBCOMMANDS:
+    argv = sys.argv[1:] if argv is None else argv
+    for name in _needed(argv):
         if importlib.util.find_spec(f"chaosgpu.cli.{name}"):
             module = importlib.import_module(f"chaosgpu.cli.{name}")
             module.add_parser(subparsers).set_defaults(run=module.run)
@@ -51,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+
+
+def _needed(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the one subcommand that is named first, which needs none of the others; else all of them, for help."""
+    first = "".join(argv[:1]).replace("-", "_")
+    return (first,) if first in _SUBCOMMANDS else _SUBCOMMANDS
 
 
 def _logger(log_file: str | None) -> logging.Logger:

@@ -83,3 +83,19 @@ def test_the_reading_of_facts_loads_no_fault_and_no_other_reading() -> None:
     assert not {
         name for name in loaded if name.startswith(("chaosgpu.agent.residue", "chaosgpu.agent.readings.doctor"))
     }
+
+
+def test_a_subcommand_loads_no_other_and_help_and_mistakes_load_all() -> None:
+    script = (
+        "import sys\nfrom chaosgpu.cli.main import main\n"
+        "try:\n    main({})\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    )
+    for words, others in (
+        (["drift", "--help"], False),
+        (["--help"], True),
+        (["drif"], True),
+        (["self-drill", "-h"], False),
+    ):
+        loaded = {name for name in _python(script.format(words)).split() if name.startswith("chaosgpu.cli.")}
+        assert ("chaosgpu.cli.lab" in loaded) == others, words
+        assert f"chaosgpu.cli.{words[0].replace('-', '_')}" in loaded or others

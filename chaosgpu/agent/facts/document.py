@@ -21,7 +21,7 @@ from chaosgpu.agent.facts.nics import nics
 from chaosgpu.agent.facts.packages import Packages, by_rpm, cache_file, installed, packages
 from chaosgpu.agent.facts.services import services
 from chaosgpu.agent.facts.tree import Tree, UnknownFact
-from chaosgpu.agent.facts.units import units
+from chaosgpu.agent.facts.units import only_to_ask, units
 from chaosgpu.agent.readings.catalogue import Answer, Tools
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
@@ -89,7 +89,7 @@ SECTIONS: Mapping[str, Callable[[_Asked], Answer]] = {
     "environments": lambda asked: environments(asked.tree, asked.environments),
     "engines": lambda asked: engines(asked.tree, asked.engines),
     "triton": _Asked.section_of_triton,
-    "units": lambda asked: units(asked.tools.find_systemd() if asked.tree.is_host else None),
+    "units": lambda asked: units(only_to_ask(asked.tools.find_systemd) if asked.tree.is_host else None),
     "nics": lambda asked: nics(asked.tree),
     "gpus": lambda asked: gpus(asked.tools),
 }

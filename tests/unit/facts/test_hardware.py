@@ -10,9 +10,9 @@ from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.facts.gpus import gpus
 from chaosgpu.agent.facts.nics import ask_driver, nics
 from chaosgpu.agent.facts.tree import Tree, UnknownFact
-from chaosgpu.agent.facts.units import units
+from chaosgpu.agent.facts.units import only_to_ask, units
 from chaosgpu.agent.readings.catalogue import Tools
-from chaosgpu.agent.systemd import Systemd
+from chaosgpu.agent.systemd import Systemd, find_systemd
 from chaosgpu.sim.instance import Instance
 from support.host_tree import write
 from unit.readings.conftest import MakeGpus, make_driver, make_gpus, make_tools, uuid_of
@@ -155,3 +155,16 @@ def test_of_the_timers_of_several_kinds_of_hosts_the_one_that_runs_is_told() -> 
 def test_a_systemd_that_is_not_there_or_does_not_answer_is_unknown() -> None:
     assert set(units(None).unknown) == {"fabric_manager", "persistence_daemon", "dcgm", "upgrade_timer"}
     assert "did not answer within 5 s" in str(units(_Told("hangs", "", 252)).unknown["dcgm"])
+
+
+def test_states_are_asked_without_a_question_for_the_version_only_where_systemd_is_pid_1(tmp_path: Path) -> None:
+    (tmp_path / "systemctl").touch(0o700)
+    (tmp_path / "empty").mkdir()
+    here, nowhere, programs = str(tmp_path), str(tmp_path / "gone"), [str(tmp_path / "empty"), str(tmp_path)]
+    found = only_to_ask(find_systemd, here, programs)
+    assert found is not None
+    assert (found.systemctl, found.systemd_run) == (f"{tmp_path}/systemctl", "")
+    assert only_to_ask(find_systemd, nowhere, programs) is None
+    assert only_to_ask(find_systemd, here, programs[:1]) is None
+    told = _Told("systemctl", "", 252)
+    assert only_to_ask(lambda: told, nowhere, []) is told, "another way to find it is left alone"
