@@ -5,6 +5,7 @@ import os
 from typing import Callable, Dict, Optional, Sequence
 
 from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.facts.asking import OnlyAsked
 from chaosgpu.agent.readings.catalogue import Answer
 from chaosgpu.agent.systemd import BOOTED, PROGRAMS, Systemd, find_systemd
 
@@ -31,7 +32,7 @@ def only_to_ask(
     there = (f"{folder}/systemctl" for folder in programs)
     systemctl = next((path for path in there if os.access(path, os.X_OK)), None)
     # Without a version nothing is ever started through it.
-    return Systemd(systemctl, "", 0) if systemctl is not None and os.path.isdir(booted) else None  # noqa: PTH112 (pathlib costs 9 ms at start)
+    return OnlyAsked(systemctl, "", 0) if systemctl is not None and os.path.isdir(booted) else None  # noqa: PTH112 (pathlib costs 9 ms at start)
 
 
 def units(systemd: Optional[Systemd]) -> Answer:
