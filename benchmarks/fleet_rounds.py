@@ -20,7 +20,7 @@ from bench.hosts import Bench  # noqa: E402 (as above)
 from bench.inventory import GROUP, write_inventory  # noqa: E402 (as above)
 from support.chaos import GUARD, TESTS, UNDO_ALL, experiment, python  # noqa: E402 (as above)
 
-__all__ = ["FORKS", "KINDS", "Fleet"]
+__all__ = ["FORKS", "KINDS", "Fleet", "NotTogetherError"]
 
 FORKS = 25
 _BIN = Path(sys.executable).parent
@@ -29,6 +29,10 @@ _WITHIN_S = 900.0
 _SCANNED = (0, 1, 3)
 
 type _More = dict[str, Any]
+
+
+class NotTogetherError(Exception):
+    """The run was refused, with nothing touched, since the clock of a host was not known well enough."""
 
 
 class Fleet:
@@ -84,7 +88,9 @@ class Fleet:
         content = experiment([cap], controls=[GUARD], rollbacks=[UNDO_ALL], configuration=configuration)
         (self._folder / "experiment.json").write_text(json.dumps(content))
         chaos = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--settings", "none.yaml"]
-        self._run([*chaos, "run", "experiment.json"], {"PYTHONPATH": f"{TESTS}:{ROOT}"})
+        said = self._run([*chaos, "run", "experiment.json"], {"PYTHONPATH": f"{TESTS}:{ROOT}"}, well=(0, 1))
+        if "at one instant: the clock of" in said:
+            raise NotTogetherError
         lines = (self._folder / ".chaosgpu/runs/latest/ledger.jsonl").read_text().splitlines()
         ledger = [json.loads(line) for line in lines]
         together = next(entry for entry in ledger if entry["type"] == "fault.together")
@@ -101,7 +107,7 @@ class Fleet:
             )
         if done.returncode not in well:
             raise RuntimeError(f"{words} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
-        return done.stdout
+        return done.stdout + done.stderr
 
     def _hosts_cpu_s(self) -> float:
         """Return what all hosts have used so far, from their first process on."""
