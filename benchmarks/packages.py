@@ -29,6 +29,7 @@ __all__ = ["figures"]
 
 _FILE = Path("figures") / "packages" / "walks.jsonl"
 _GOAL = 100
+_HOSTS = 8
 _LOCK = Lock()
 
 
@@ -37,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--walks", type=int, default=_GOAL, help="how many in all, those of earlier sessions included")
     parser.add_argument("--minutes", type=float, default=30.0, help="begin no new walk after this long")
-    parser.add_argument("--hosts", type=int, default=2, help="on how many hosts at once")
+    parser.add_argument("--hosts", type=int, default=_HOSTS, help="on how many hosts at once")
     asked = parser.parse_args()
     until_s = time.time() + 60 * asked.minutes
     _FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,8 @@ def _walk(host: Host, debs: Path, waiting: list[int], until_s: float) -> None:
             number = waiting.pop(0)
         walked = package_walks.play(host, number)
         with _LOCK, _FILE.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"agent": package_engine.digest(), **asdict(walked)}) + "\n")
+            line = {"agent": package_engine.digest(), "host": host.name, **asdict(walked)}
+            file.write(json.dumps(line) + "\n")
         print(walked, flush=True)
         if not walked.well:  # the next walk begins on a host that is as it should be
             host.agent("undo", {"all": True}, timeout_s=packages.APPLY_S)
@@ -90,6 +92,7 @@ def figures() -> list[Figure]:
     took = sorted(line["took_s"] for line in lines)
     return [
         at_least("driver packages: random walks", len(lines), "walks", _GOAL),
+        at_least("driver packages: hosts walked on", len({line["host"] for line in lines}), "hosts", _HOSTS),
         exactly("driver packages: walks that left a difference", bad, "walks", 0),
         Figure("driver packages: changes", len(lines), "walks", _words(ways), None),
         Figure("driver packages: ended by", len(lines), "walks", _words(ends), None),
