@@ -27,10 +27,10 @@ test: lint
 	@$(MAKE) --no-print-directory -j2 -Oline test-one-half test-other-half
 
 test-one-half:
-	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(computes)) $(one-half)
+	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(computes)) $(one-half) $(on-hosts)
 
 test-other-half:
-	$(bin)/pytest -q -p no:cacheprovider $(other-half) $(on-hosts)
+	$(bin)/pytest -q -p no:cacheprovider $(other-half)
 
 lint:
 	@scripts/install.sh lab,dev
