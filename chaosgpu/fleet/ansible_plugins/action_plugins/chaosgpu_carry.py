@@ -5,10 +5,13 @@ Both lie in a private folder. Nothing of them is an argument, a variable or a re
 list of processes sees them.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shlex
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +22,7 @@ from ansible.plugins.action import ActionBase
 # The statuses of the command on the host, and two of our own.
 _MISSING, _OTHER, _IN_USE, _NOT_INSTALLED = 90, 91, 94, 95
 _LOOK_S = 0.02
+_TURN_LOOK_S = 0.005
 
 
 class ActionModule(ActionBase):
@@ -34,7 +38,7 @@ class ActionModule(ActionBase):
         order = json.loads((folder / "order.json").read_text())
         host = quote(task_vars["inventory_hostname"], safe="") + "."
         if "clock" in order:
-            _write(folder, f"{host}clock", self._compared(order["clock"]))
+            _write(folder, f"{host}clock", compare(self._clock, order["clock"], folder))
             _wait(folder / "go", order["clock"]["wait_s"])
         whose = host if (folder / f"{host}command").exists() else ""
         command = folder / f"{whose}command"
@@ -71,24 +75,57 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(folder)
         return None if done["rc"] == 0 else {"status": _NOT_INSTALLED, "stdout": "", "stderr": done["stderr"]}
 
-    def _compared(self, wanted: Any) -> Any:
-        """Read the host's clock several times and keep the quickest: its error is half of what the reading took."""
-        best, said = None, ""
-        for tried in range(1, wanted["tries"] + 1):
-            sent_s = time.time()
-            done = self._low_level_execute_command("date +%s.%N", sudoable=False)
-            back_s = time.time()
-            said = (done["stdout"].strip() or done["stderr"].strip())[-200:]
-            try:
-                there_s = float(said)
-            except ValueError:
-                break
-            half_s = (back_s - sent_s) / 2
-            if best is None or half_s < best["error_s"]:
-                best = {"ahead_s": there_s - sent_s - half_s, "error_s": half_s}
-            if best["error_s"] <= wanted["enough_s" if tried < wanted["usual_tries"] else "usable_s"]:
-                break
-        return {"clock": best, "said": said}
+    def _clock(self) -> str:
+        """Ask for the host's time."""
+        done = self._low_level_execute_command("date +%s.%N", sudoable=False)
+        return str(done["stdout"].strip() or done["stderr"].strip())[-200:]
+
+
+def compare(read: Callable[[], str], wanted: Any, folder: Path, now_s: Callable[[], float] = time.time) -> Any:
+    """Read the host's clock several times and keep the quickest: its error is half of what the reading took."""
+    best, said = None, ""
+    turns_until_s = time.monotonic() + wanted["turns_s"]
+    for tried in range(1, wanted["tries"] + 1):
+        # The first may have to open a connection, which takes long and says little: it keeps nobody waiting.
+        with contextlib.nullcontext() if tried == 1 else turn(folder, wanted["at_once"], turns_until_s):
+            sent_s = now_s()
+            said = read()
+            back_s = now_s()
+        try:
+            there_s = float(said)
+        except ValueError:
+            break
+        half_s = (back_s - sent_s) / 2
+        if best is None or half_s < best["error_s"]:
+            best = {"ahead_s": there_s - sent_s - half_s, "error_s": half_s}
+        if best["error_s"] <= wanted["enough_s" if tried < wanted["usual_tries"] else "usable_s"]:
+            break
+    return {"clock": best, "said": said}
+
+
+@contextlib.contextmanager
+def turn(folder: Path, at_once: int, until_s: float) -> Iterator[None]:
+    """Be one of the few that read at this moment: many at once make each other slow, and each reads the more often.
+
+    A place is a lock, which ends with its process. Who has none by `until_s` reads all the same.
+    """
+    names = [folder / f"turn.{number}" for number in range(at_once)]
+    places = [os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for name in names]
+    try:
+        while not any(map(_taken, places)) and time.monotonic() < until_s:
+            time.sleep(_TURN_LOOK_S)
+        yield
+    finally:
+        for place in places:
+            os.close(place)
+
+
+def _taken(place: int) -> bool:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write(folder: Path, name: str, found: Any) -> None:
