@@ -15,7 +15,9 @@ from chaosgpu.cli.fleet import add_options, hosts_meant
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chaosgpu.lease.deeds import Deed
     from chaosgpu.lease.recover import Recovered
+    from chaosgpu.lease.run import Run
 
 __all__ = ["add_parser", "run"]
 
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from chaosgpu.lease.verdict import EXIT_CODES, Verdict  # noqa: PLC0415 (likewise)
     from chaosgpu.lifecycle.course import run_of  # noqa: PLC0415 (likewise)
     from chaosgpu.lifecycle.found import drained_for  # noqa: PLC0415 (likewise)
-    from chaosgpu.lifecycle.recover import left_to_do, unfinished_runs  # noqa: PLC0415 (likewise)
+    from chaosgpu.lifecycle.recover import unfinished_runs  # noqa: PLC0415 (likewise)
 
     # The undo speaks to the log of a run; here its outcome is printed below.
     logging.getLogger("chaostoolkit").addHandler(logging.NullHandler())
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             hosts = _hosts(args, path)
             give_back = args.give_back and args.name is not None
-            deeds = partial(left_to_do, hosts=hosts, playbooks=args.playbooks, give_back=give_back)
+            deeds = partial(_left, hosts=hosts, playbooks=args.playbooks, give_back=give_back)
             found.append(recover(name, path, hosts, args.timeout_s, force=args.force, deeds=deeds))
         except ChaosGpuError as error:
             if args.name is not None:
@@ -103,6 +105,15 @@ def run(args: argparse.Namespace) -> int:
         _tell(found, cut_off | failed, others)
     bad = bool(cut_off or failed) or not all(one.whole for one in found)
     return EXIT_CODES[Verdict.UNSAFE] if bad else 0
+
+
+def _left(run: "Run", *, hosts: tuple[str, ...], playbooks: str | None, give_back: bool) -> "list[Deed]":
+    """Return what the run did beside leases and is not put back."""
+    from chaosgpu.lifecycle.recover import left_to_do  # noqa: PLC0415 (other subcommands need none of it)
+    from chaosgpu.vectordb.left import left_in_databases  # noqa: PLC0415 (likewise)
+
+    of_hosts = left_to_do(run, hosts=hosts, playbooks=playbooks, give_back=give_back)
+    return [*of_hosts, *left_in_databases(run)]
 
 
 def _old(

@@ -16,7 +16,7 @@ from chaosgpu.vectordb.backends.contract import Row, Vector
 from chaosgpu.vectordb.history import Asked, Ended, read_history
 from chaosgpu.vectordb.order import Order, checked_name
 from chaosgpu.vectordb.recording import outcome_of
-from chaosgpu.vectordb.undoing import ClientDeed, RowsDeed
+from chaosgpu.vectordb.undoing import BAD_VECTORS, CLIENT, ClientDeed, RowsDeed
 from chaosgpu.vectordb.work import Ask
 
 __all__ = ["BAD", "acknowledged", "audited", "bad_vectors", "begun", "clean", "stopped"]
@@ -47,7 +47,15 @@ def begun(ask: Ask, order: Order, *, own: bool) -> JsonObject:
     taken = len(list(folder.glob(f"{name}-*.log")))
     order = replace(order, report=str(folder / f"{name}-{taken + 1}.json"))
     deed = ClientDeed(ask.where, order.collection if own else None)
-    run.note("vectordb.client", role=order.role, name=name, database=ask.where.url, collection=order.collection)
+    run.note(
+        CLIENT,
+        role=order.role,
+        name=name,
+        backend=ask.where.kind,
+        database=ask.where.url,
+        collection=order.collection,
+        own=own,
+    )
     run.deeds.append(deed)
     if own:
         with connected(ask.where) as backend:
@@ -130,7 +138,14 @@ def bad_vectors(ask: Ask, baseline: object, kinds: object) -> JsonObject:
     run = guarded_run()
     refuse_closing(run, "No bad vectors were put in")
     rows = {kind: FIRST_BAD + at for at, kind in enumerate(BAD) if kind in kinds}
-    run.note("vectordb.bad_vectors", database=ask.where.url, collection=known.collection, kinds=list(rows))
+    run.note(
+        BAD_VECTORS,
+        backend=ask.where.kind,
+        database=ask.where.url,
+        collection=known.collection,
+        kinds=list(rows),
+        rows=list(rows.values()),
+    )
     run.deeds.append(RowsDeed(ask.where, known.collection, list(rows.values())))
     found: dict[str, JsonValue] = {}
     with connected(ask.where) as backend:

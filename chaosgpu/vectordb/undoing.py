@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run has put into a database of a user's, as deeds of the run: taken out again whatever the ending.
 
-They are no leases of a host: they act over the network on collections of ours, with the user's key. The run's guard
-puts them back; a client process ends by itself when the run is gone, and what it wrote then stays, in collections that
-begin with chaosgpu_, until the next one of the same name replaces it.
+They are no leases of a host (docs/adr/0013): they act over the network on collections of ours, with the user's key. The
+run's guard puts them back; a client process ends by itself when the run is gone, and what it wrote then stays, in
+collections that begin with chaosgpu_, until `chaosgpu recover` or the next one of the same name.
 """
 
 import logging
@@ -20,10 +20,12 @@ from chaosgpu.vectordb.backends.contract import NoCollection
 if TYPE_CHECKING:
     from chaosgpu.vectordb.clients import Client
 
-__all__ = ["ClientDeed", "RowsDeed"]
+__all__ = ["BAD_VECTORS", "CLIENT", "ClientDeed", "RowsDeed"]
 
 logger = logging.getLogger("chaostoolkit")
 
+# What the ledger calls them, before they are done.
+CLIENT, BAD_VECTORS = "vectordb.client", "vectordb.bad_vectors"
 _REMOVE_S = 120.0
 
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run whose controller is gone has left in databases, from its record: for `chaosgpu recover`.
+
+The key is not in the record. It is had as the experiment has it, from the environment or a vault; where it cannot be
+had, a sentence says what to remove by hand.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken
+from chaosgpu.fleet.redaction import MASK
+from chaosgpu.fleet.values import JsonObject, whole_object
+from chaosgpu.lease.chain import parse
+from chaosgpu.lease.deeds import Deed, Settled
+from chaosgpu.lease.directory import every_run
+from chaosgpu.lease.ledger import read_lines
+from chaosgpu.lease.run import Run
+from chaosgpu.vectordb.backends.address import address
+from chaosgpu.vectordb.backends.contract import own_collection
+from chaosgpu.vectordb.undoing import BAD_VECTORS, CLIENT, ClientDeed, RowsDeed
+
+__all__ = ["left_in_databases"]
+
+_WITHIN_S = 30.0
+_ACTIONS = "chaosgpu.vectordb.actions"
+
+
+@dataclass
+class _ByHand:
+    """Something that nobody can take out from here."""
+
+    sentence: str
+    with_rollbacks: bool = False
+    rank: int = 50
+
+    def put_back(self, by: str) -> None:
+        """Do nothing."""
+
+    def settled(self) -> Settled:
+        """Say what to do."""
+        return Settled(not_restored=(self.sentence,), unfinished=(self.sentence,))
+
+
+def left_in_databases(run: Run) -> list[Deed]:
+    """Return what the record of a run without an end leaves to be taken out of databases.
+
+    A collection that a younger run of this folder has named since is that run's, and left alone.
+    """
+    lines = _lines(run.directory)
+    if any(line.get("type") == "run.finished" for line in lines):
+        return []
+    younger = [path for path in every_run(run.directory.parent) if path.name > run.id]
+    theirs = {_where(line) for path in younger for line in _lines(path) if line.get("type") == CLIENT}
+    found: dict[tuple[str, str, str], Deed] = {}
+    for line in lines:
+        kind, where = str(line.get("type")), _where(line)
+        if (kind == CLIENT and line.get("own") is True and where not in theirs) or kind == BAD_VECTORS:
+            found[kind, *where] = _deed(run, kind, line)
+    return [*found.values()]
+
+
+def _deed(run: Run, kind: str, line: JsonObject) -> Deed:
+    url, collection = _where(line)
+    rows = _ids(line.get("rows"))
+    try:
+        where = address(line.get("backend"), url, _WITHIN_S, _secrets(run.directory, url))
+        if kind == CLIENT:
+            return ClientDeed(where, own_collection(collection))
+        return RowsDeed(where, own_collection(collection), rows)
+    except ChaosGpuError as error:
+        what = f"the collection {collection}" if kind == CLIENT else f"rows {rows} of {collection}"
+        return _ByHand(f"{what} at {url} cannot be removed from here: {error} Remove it by hand.")
+
+
+def _secrets(directory: Path, url: str) -> Mapping[str, object]:
+    """Have the key as the action had it that named this database; raise BadArgument where it cannot be had."""
+    from chaoslib import substitute  # noqa: PLC0415 (a recovery of other things needs none of it)
+    from chaoslib.configuration import load_configuration  # noqa: PLC0415 (likewise)
+    from chaoslib.exceptions import ChaosException  # noqa: PLC0415 (likewise)
+    from chaoslib.secret import load_secrets  # noqa: PLC0415 (likewise)
+
+    try:
+        experiment = json.loads((directory / "experiment.json").read_text(encoding="utf-8"))
+        configuration = load_configuration(experiment.get("configuration", {}))
+        secrets = load_secrets(experiment.get("secrets", {}), configuration)
+        for provider in _providers(experiment):
+            arguments = substitute(dict(whole_object(provider, "arguments")), configuration, secrets)
+            if arguments.get("url") == url:
+                return _known(arguments.get("secrets"), provider.get("secrets"), secrets)
+    except (OSError, ValueError, ChaosException) as error:
+        raise BadArgument(f"The key cannot be had as its experiment has it: {error}.") from error
+    raise BadArgument(f"The record's experiment.json has no action on {url}, so the key is unknown.")
+
+
+def _known(given: object, targets: object, secrets: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+    found: dict[str, object] = dict(given) if isinstance(given, dict) else {}
+    for target in targets if isinstance(targets, list) else []:
+        found |= secrets.get(str(target), {})
+    if any(MASK in str(value) for value in found.values()):
+        raise BadArgument("The key stood in the experiment itself, and no record keeps one.")
+    return found
+
+
+def _providers(experiment: JsonObject) -> Iterator[JsonObject]:
+    """Yield what each action on a vector database calls."""
+    method = experiment.get("method")
+    for activity in method if isinstance(method, list) else []:
+        provider = whole_object(activity, "provider") if isinstance(activity, dict) else {}
+        if provider.get("module") == _ACTIONS:
+            yield provider
+
+
+def _where(line: Mapping[str, object]) -> tuple[str, str]:
+    return str(line.get("database")), str(line.get("collection"))
+
+
+def _ids(rows: object) -> list[int]:
+    return [row for row in rows if isinstance(row, int)] if isinstance(rows, list) else []
+
+
+def _lines(directory: Path) -> Sequence[JsonObject]:
+    try:
+        lines, _ = read_lines(directory / "ledger.jsonl")
+    except LedgerBroken:
+        return []
+    return [entry for line in lines if (entry := parse(line)) is not None]
