@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "cuda",
             "gpu",
             "triton",
+            "vectordb",
             "controls",
             "lifecycle",
             "evidence",
