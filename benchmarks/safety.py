@@ -23,6 +23,7 @@ import vm_figures
 from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.agent.faults.selfdrill import FAULTS as HARMLESS
 from chaosgpu.selfdrill.host import BOUND_S
+from crash.unit_victims import PACKAGES_BOUND_S, SLOW_BOUND_S, bound_s
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
 from safety_store import Line, Store, all_lines
 
@@ -76,7 +77,8 @@ def figures(kept: Mapping[str, Store]) -> list[Figure]:
         exactly("double crashes with residue", sum(bool(line.residue) for line in doubles), "pairs", 0),
         *_failing(kept),
         *_late(kept, "clean after the deadline", BOUND_S),
-        *_late(kept, "  where a service has to start anew", safety_runs.SLOW_BOUND_S),
+        *_late(kept, "  where a service has to start anew", SLOW_BOUND_S),
+        *_late(kept, "  where packages have to go back", PACKAGES_BOUND_S),
         Figure("kills while the fault was in force", _count(kills, "f"), "points", "", None),
         Figure("points that needed the sweep", _count(kills, "s"), "points", "", None),
         Figure("points that left a half-written file in their lease's folder", _count(lines, "l"), "points", "", None),
@@ -95,13 +97,13 @@ def _failing(kept: Mapping[str, Store]) -> list[Figure]:
     ]
 
 
-def _late(kept: Mapping[str, Store], name: str, bound_s: float) -> list[Figure]:
-    of_these = [store for fault, store in kept.items() if safety_runs.is_slow(fault) == (bound_s > BOUND_S)]
+def _late(kept: Mapping[str, Store], name: str, most_s: float) -> list[Figure]:
+    of_these = [store for fault, store in kept.items() if bound_s(fault) == most_s]
     late = sorted(line.late_ms / 1000 for line in all_lines(of_these) if line.hit and not line.residue)
     if not late:
-        return [not_measured(f"{name}, latest", "s", f"<= {bound_s:g}", "nothing was struck")]
-    found = [at_most(f"{name}, latest", late[-1], "s", bound_s)]
-    if bound_s == BOUND_S:
+        return [not_measured(f"{name}, latest", "s", f"<= {most_s:g}", "nothing was struck")]
+    found = [at_most(f"{name}, latest", late[-1], "s", most_s)]
+    if most_s == BOUND_S:
         found.append(at_most(f"{name}, 99 of 100", late[len(late) * 99 // 100 - 1], "s", 2.0))
     return found
 

@@ -55,10 +55,19 @@ def do(directory: Path, shim_sha256: str, name: str, task: Look | Batch) -> Done
     try:
         if isinstance(task, Batch):
             return Done(lines=tuple(_strike_all(striker, task)))
-        drawn = striker.failing(task.fault, task.fails) if task.fails else ()
-        return Done(tuple(striker.trace(task.fault, task.phases) if task.phases else ()), tuple(drawn))
+        try:
+            return _look(striker, task)
+        except BenchFailed as error:  # the connection, not the agent: once more
+            print(error, flush=True)
+            striker.restart()
+            return _look(striker, task)
     finally:
         host.disconnect()
+
+
+def _look(striker: Striker, task: Look) -> Done:
+    drawn = striker.failing(task.fault, task.fails) if task.fails else ()
+    return Done(tuple(striker.trace(task.fault, task.phases) if task.phases else ()), tuple(drawn))
 
 
 def _strike_all(striker: Striker, batch: Batch) -> Iterator[Line]:

@@ -20,11 +20,10 @@ import safety_jobs  # noqa: E402
 from chaosgpu.selfdrill import plan  # noqa: E402
 from crash import world  # noqa: E402
 from crash.jobs import Job  # noqa: E402
-from crash.unit_victims import SLOW_BOUND_S, is_slow  # noqa: E402
 from safety_jobs import Batch, Done, Look  # noqa: E402
 from safety_store import DOUBLE, Line, Store  # noqa: E402
 
-__all__ = ["FAULTS", "ROOT", "SLOW_BOUND_S", "Wanted", "agent_digest", "is_slow", "run", "stores"]
+__all__ = ["FAULTS", "ROOT", "Wanted", "agent_digest", "run", "stores"]
 
 FAULTS = world.FAULTS
 SEED = "chaosgpu"
@@ -86,7 +85,7 @@ class _Lane:
 
 def agent_digest() -> str:
     """Return a digest of what leases on GPUs go through, for figures that no single fault decides."""
-    of_each = "".join(world.digest_of(fault) for fault in FAULTS if fault.startswith("gpu."))
+    of_each = "".join(world.digest_of(fault) for fault in world.GPU_FAULTS)
     return hashlib.sha256(of_each.encode()).hexdigest()[:16]
 
 
@@ -112,11 +111,11 @@ def run(workers: int, until_s: float, wanted: Wanted) -> None:
 def _lanes(stack: ExitStack, most: int, wanted: Wanted) -> list[_Lane]:
     """Return the kinds of hosts that are needed and can be had here; two of them share the cores."""
     kept = wanted.of(stores())
-    units = {fault: store for fault, store in kept.items() if fault in world.UNIT_FAULTS}
+    units = {fault: store for fault, store in kept.items() if fault in world.ON_HOSTS}
     others = {fault: store for fault, store in kept.items() if fault not in units}
     why_none = safety_hosts.why_not() if units else None
     if why_none is not None:
-        print(f"The faults of units are left out. {why_none}", flush=True)
+        print(f"The faults on units and packages are left out. {why_none}", flush=True)
         units = {}
     pool = stack.enter_context(ProcessPoolExecutor(most, multiprocessing.get_context("spawn")))
     each = most // 2 if units and others else most

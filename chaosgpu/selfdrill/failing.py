@@ -135,10 +135,10 @@ def _host_mends(world: World, *, keeper_is_ill: bool) -> Outcome:
         alone = not acts(world)
         if not goes_on(world) and not look():
             late_s = round(max(0.0, now_s() - end_s), 3)
-            outcome = Outcome(hit=False, litter=oracle.litter(world.home), late_s=late_s, swept=swept)
+            outcome = Outcome(hit=False, litter=world.litter(), late_s=late_s, swept=swept)
             break
         if now_s() > end_s + world.times.bound_s:
-            outcome = Outcome(hit=False, residue=look(), litter=oracle.litter(world.home), swept=swept)
+            outcome = Outcome(hit=False, residue=look(), litter=world.litter(), swept=swept)
             break
         if not swept and (alone or now_s() > end_s + _PATIENCE_S):
             world.ask("sweep", {"protocol": 1})

@@ -143,6 +143,10 @@ class World:
         """Name what else of ours is left, on a host that has more than processes and files."""
         return []
 
+    def litter(self) -> list[str]:
+        """Name files that nobody will look at again."""
+        return oracle.litter(self.home)
+
     def waits(self) -> bool:
         """Tell whether something but a process will end the lease."""
         return False

@@ -223,9 +223,9 @@ def host_acts(world: World) -> Outcome:
         left = [] if goes_on(world) else world.residue()
         if not left and not goes_on(world):
             late_s = max(0.0, now_s() - end_s)
-            return Outcome(hit=False, litter=oracle.litter(world.home), late_s=round(late_s, 3), swept=swept)
+            return Outcome(hit=False, litter=world.litter(), late_s=round(late_s, 3), swept=swept)
         if now_s() > end_s + world.times.bound_s:
-            return Outcome(hit=False, residue=world.residue(), litter=oracle.litter(world.home), swept=swept)
+            return Outcome(hit=False, residue=world.residue(), litter=world.litter(), swept=swept)
         if alone and not swept:
             world.ask("sweep", {"protocol": 1})
             swept = True

@@ -3,13 +3,14 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pynvml
 
-from bench import drift_units
+from bench import drift_units, packages
 from bench.hosts import Host
 from bench.plan import ROOT, BenchFailed
 from chaosgpu.agent.shim.library import Library
@@ -18,6 +19,7 @@ from chaosgpu.selfdrill.points import Outcome, Point
 from crash.jobs import Job, point_from
 from crash.unit_victims import SHIM
 from crash.unit_world import HOME
+from support.debs import build_repository
 
 __all__ = ["Striker", "Struck"]
 
@@ -53,23 +55,18 @@ class Striker:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
         host.run([_PYTHON, "-m", "compileall", "-q", str(_PLACE)], timeout_s=_COMPILES_WITHIN_S, check=True)
-        made = cls(host, shim.sha256)
-        made.prepare()
-        return made
-
-    def prepare(self) -> None:
-        """Keep the agent's state in memory: what is synced there is synced fast, and a kill -9 loses nothing of it."""
-        self._host.run(["sh", "-c", f"mkdir -p {HOME} && mount -t tmpfs -o mode=0711 tmpfs {HOME}"], check=True)
+        return cls(host, shim.sha256)
 
     def renew(self, kept: Path) -> None:
         """Keep what is left of the agent's state aside, and start the host anew."""
         shutil.copytree(f"/proc/{self._host.init()}/root{HOME}", kept, dirs_exist_ok=True)
         self.restart()
+        if self._packages().exists():
+            packages.remove(self._host)
 
     def restart(self) -> None:
         """Start the host anew."""
         self._host.reboot()
-        self.prepare()
 
     def trace(self, fault: str, phases: Sequence[str], roles: Sequence[str] = ()) -> list[Segment]:
         """Trace the phases of a fault unharmed; with `roles` only those processes of them."""
@@ -85,15 +82,27 @@ class Striker:
         for line in self._work(fault, **asked):
             yield line["name"], line["tries"], Outcome(**line["outcome"])
 
-    def control(self, order: str) -> list[tuple[str, bool, bool]]:
-        """Kill a script that stops a unit in this order at each call: the call, whether it hit, whether it is down."""
-        return [
-            (call, hit, left)
-            for line in self._work("unit.stop", control=order)
-            for call, hit, left in [line["control"]]
-        ]
+    def opened(self, fault: str) -> set[str]:
+        """Return the agent's files that the verbs of a lease open."""
+        return {name for line in self._work(fault, opened=True) for name in line["opened"]}
+
+    def control(self, fault: str, order: str) -> list[tuple[str, bool, bool]]:
+        """Kill a script that breaks the like in this order at each call: the call, whether it hit, whether it stays."""
+        return [(call, hit, left) for line in self._work(fault, control=order) for call, hit, left in [line["control"]]]
+
+    def _packages(self) -> Path:
+        return self._host.plan.root / packages.REPOSITORY.lstrip("/")
+
+    def _bring_packages(self) -> None:
+        """Install the driver's packages, as a site has them, unless they are there."""
+        if not self._packages().exists():
+            with tempfile.TemporaryDirectory() as folder:
+                build_repository(Path(folder))
+                packages.set_up(self._host, Path(folder))
 
     def _work(self, fault: str, **asked: Any) -> Iterator[Any]:
+        if fault in packages.FAULTS:
+            self._bring_packages()
         with self._host.start(_WORKER) as worker:
             try:
                 if worker.stdin is None or worker.stdout is None or worker.stderr is None:

@@ -16,11 +16,11 @@ from bench.plan import me
 from bench.strike import Striker
 from chaosgpu.agent.shim.library import Library
 from chaosgpu.selfdrill import plan
-from chaosgpu.selfdrill.host import BOUND_S
 from chaosgpu.selfdrill.points import TIMER, Outcome, Point
 from crash.jobs import Job
-from crash.unit_victims import SLOW_BOUND_S, is_slow, victims
-from crash.world import UNIT_FAULTS
+from crash.unit_orders import THINGS
+from crash.unit_victims import bound_s, victims
+from crash.world import ON_HOSTS
 
 HOSTS = 2
 PHASES = ("apply", "undo alone", "boot", TIMER)
@@ -63,22 +63,22 @@ def _strike(
 def struck(strikers: "SimpleQueue[Striker]") -> dict[str, Struck]:
     """Strike the sample of every fault, as many at a time as there are hosts."""
     with ThreadPoolExecutor(HOSTS) as pool:
-        found = pool.map(lambda fault: _strike(strikers, fault, PHASES, ROLES, POINTS), UNIT_FAULTS)
-        return dict(zip(UNIT_FAULTS, found, strict=True))
+        found = pool.map(lambda fault: _strike(strikers, fault, PHASES, ROLES, POINTS), ON_HOSTS)
+        return dict(zip(ON_HOSTS, found, strict=True))
 
 
 def test_each_fault_of_a_unit_has_a_unit_to_break() -> None:
-    assert set(victims("")) == set(UNIT_FAULTS)
+    assert set(victims("")) == set(ON_HOSTS)
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("fault", UNIT_FAULTS)
+@pytest.mark.parametrize("fault", ON_HOSTS)
 def test_a_kill_at_any_sampled_call_leaves_nothing_of_a_fault_on_a_unit(fault: str, struck: dict[str, Struck]) -> None:
     outcomes = struck[fault]
     assert [(point.key, outcome.residue) for point, outcome in outcomes if outcome.residue] == []
     assert len(outcomes) == POINTS
     assert [point.key for point, outcome in outcomes if not outcome.hit] == []
-    assert max(outcome.late_s for _, outcome in outcomes) <= (SLOW_BOUND_S if is_slow(fault) else BOUND_S)
+    assert max(outcome.late_s for _, outcome in outcomes) <= bound_s(fault)
     assert {point.phase for point, _ in outcomes} == set(PHASES)
 
 
@@ -99,12 +99,13 @@ def test_a_systemctl_that_is_killed_under_an_undo_leaves_no_unit_down_and_no_lea
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("like", THINGS)
 @pytest.mark.parametrize(("order", "leaves"), [("fault-first", True), ("record-first", False)])
-def test_only_the_order_fault_then_record_then_timer_leaves_a_unit_down(
-    order: str, leaves: bool, strikers: "SimpleQueue[Striker]"
+def test_only_the_order_fault_then_record_then_timer_leaves_a_unit_down_or_a_package_changed(
+    order: str, leaves: bool, like: str, strikers: "SimpleQueue[Striker]"
 ) -> None:
     striker = strikers.get()
-    found = striker.control(order)
+    found = striker.control(like, order)
     strikers.put(striker)
     assert len(found) >= 7
     assert [call for call, hit, _ in found if not hit] == []

@@ -40,6 +40,11 @@ def files(module: str, *, holds: bool = True, root: Path = ROOT) -> list[Path]:
     return sorted({*found.values(), *compiled})
 
 
+def names(module: str, *, holds: bool = True) -> set[str]:
+    """Return these files as the agent's folder has them."""
+    return {str(path.relative_to(ROOT / "chaosgpu" / "agent")) for path in files(module, holds=holds)}
+
+
 def digest(module: str, *, holds: bool = True, root: Path = ROOT) -> str:
     """Return a digest of what these files say."""
     total = hashlib.sha256()

@@ -1,32 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was struck counts as long as the files that the run loads say the same: compared with what real runs open."""
 
-import json
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chaosgpu.agent.faults.registry import REGISTRY
-from chaosgpu.selfdrill import entry, oracle, strace
 from chaosgpu.selfdrill.host import World
-from chaosgpu.selfdrill.points import wait_until
-from crash import depends, world
+from crash import depends, opened, world
 
-_OPENED = re.compile(r'"[^"]*/chaosgpu/agent/([^"]+\.pyc?)", O_RDONLY[^=]*= \d')
-FAULTS = {"gpu.power.cap": False, "gpu.memory.fill": True}
-
-
-def _opened(text: str) -> set[str]:
-    """Return the files of the agent that were opened, compiled ones under the name of their source."""
-    found = set()
-    for name in _OPENED.findall(text):
-        path = Path(name)
-        found.add(str(path.parent.parent / f"{path.name.split('.')[0]}.py" if path.suffix == ".pyc" else path))
-    return found
+FAULTS = {"gpu.power.cap": False, "gpu.memory.fill": True}  # the packages' run is traced on a test host
+VERBS = ("renew", "list", "sweep", "undo", "halt")
 
 
 @pytest.fixture(params=FAULTS)
@@ -36,37 +22,17 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     made.end()
 
 
-def _traced(host: World, verb: str, request: dict[str, object], out: Path) -> "subprocess.Popen[bytes]":
-    watch = [strace.find_strace(), "-f", "-q", "-s", "300", "-o", str(out), "-e", "trace=openat", "--"]
-    child = subprocess.Popen(
-        [*watch, *entry.START, verb], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=host.environment
-    )
-    assert child.stdin is not None
-    child.stdin.write(json.dumps({"protocol": 1, **request}).encode())
-    child.stdin.close()
-    return child
-
-
 def test_a_run_loads_what_its_digest_is_of_and_never_a_reading(host: World, tmp_path: Path) -> None:
-    host.renew()
-    applied = _traced(host, "apply", {**host.order(), "ttl_s": 30}, tmp_path / "apply")
-    assert wait_until(lambda: (oracle.record(host.lease_folder) or {}).get("state") == "active", 30)
-    asked: list[tuple[str, dict[str, object]]] = [
-        ("renew", {"leases": [host.lease], "ttl_s": 30}), ("list", {"verify": True}), ("sweep", {}),
-        ("undo", {"lease": host.lease}), ("halt", {"by": "ann", "reason": "pager"}),
-    ]  # fmt: skip
-    for verb, request in asked:
-        assert _traced(host, verb, request, tmp_path / verb).wait(30) == 0, verb
-    assert applied.wait(30) == 0  # the keeper has gone
-    loaded = {name: _opened((tmp_path / name).read_text()) for name in ("apply", *(verb for verb, _ in asked))}
+    loaded = opened.of_run(host, tmp_path)
     module, holds = world.module_of(host.fault), FAULTS[host.fault]
-    known = {str(path.relative_to(depends.ROOT / "chaosgpu/agent")) for path in depends.files(module, holds=holds)}
-    others = _others()
     own = {f"faults/{module.rpartition('.')[2]}.py", "watchdog/keep.py", "driver_child.py", "nvml_calls.py"}
-    assert own <= loaded["apply"] <= known | others
-    for verb, _ in asked:
-        assert {"verbs.py", "mend.py"} <= loaded[verb] <= known | others, verb
+    assert own <= loaded["apply"]
+    for verb in VERBS:
+        assert {"verbs.py", "mend.py"} <= loaded[verb], verb
         assert not any(name.startswith("readings/") for name in loaded[verb]), verb
+    others = _others()
+    for verb, files in loaded.items():
+        assert files <= depends.names(module, holds=holds) | others, verb
     if holds:
         assert {"hold.py", "holders.py", "cuda/memory.py"} <= loaded["apply"]
 
@@ -75,9 +41,9 @@ def _others() -> set[str]:
     """Return the registry and what the other faults need, which it loads too."""
     folder = depends.ROOT / "chaosgpu" / "agent"
     modules = {type(fault).__module__ for fault in REGISTRY.values()}
-    found = [path for module in modules for path in depends.files(module, holds=False)]
-    paths = [folder / "faults" / "registry.py", *found, *folder.rglob("__init__.py")]
-    return {str(path.relative_to(folder)) for path in paths}
+    found = [name for module in modules for name in depends.names(module, holds=False)]
+    paths = [folder / "faults" / "registry.py", *folder.rglob("__init__.py")]
+    return {*found, *(str(path.relative_to(folder)) for path in paths)}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +31,30 @@ def ask(*words: str) -> str:
     return done.stdout
 
 
-def look(unit: str, told: Path, *, exact: bool, opens: bool) -> dict[str, Any]:
+def look(unit: str, told: Path, *, exact: bool, opens: bool, gpu: bool) -> dict[str, Any]:
     """Return all of the unit that a fault could have changed."""
     names = (*_PROPERTIES, "MainPID", "ControlGroup")
     shown = dict(line.partition("=")[::2] for line in ask("show", f"--property={','.join(names)}", unit).splitlines())
     group, main = _CGROUPS / shown.pop("ControlGroup", "").lstrip("/"), shown.pop("MainPID", "0")
     there = group != _CGROUPS and group.exists()
-    pids = _text(group / "cgroup.procs").split() if there else []
-    frozen = _text(group / "cgroup.freeze").strip() if there else "gone"
+    pids = text(group / "cgroup.procs").split() if there else []
+    frozen = text(group / "cgroup.freeze").strip() if there else "gone"
     seen: dict[str, Any] = {
         **shown,
         "cgroup.freeze": frozen,
         "processes": len(pids),
         "environment": _environment(main),
-        "command": _text(Path(f"/proc/{main}/cmdline")),
-        "preloaded": any("chaosgpu" in _text(Path(f"/proc/{pid}/maps")) for pid in pids),
+        "command": text(Path(f"/proc/{main}/cmdline")),
+        "preloaded": any("chaosgpu" in text(Path(f"/proc/{pid}/maps")) for pid in pids),
         "files": sorted(_files()),
-        "told": _text(told).strip(),
+        "told": text(told).strip(),
     }
     if exact:
         seen["main process"] = main
     if opens:
         seen["opens"] = _opens(group) if frozen == "0" else "not known"
+    if gpu:
+        seen["on the GPU"] = [(pid in pids, used) for pid, used in _on_gpu()]
     return seen
 
 
@@ -65,20 +67,19 @@ def left_of_ours() -> Iterator[str]:
     for row in ask("list-jobs", "--plain", "--no-legend").splitlines():
         yield f"job {row.strip()}"
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _text(folder / "comm").strip() in _ASKING:
-            yield f"process {folder.name}: {_text(folder / 'cmdline')}".replace("\0", " ")
+        if folder.name.isdigit() and text(folder / "comm").strip() in _ASKING:
+            yield f"process {folder.name}: {text(folder / 'cmdline')}".replace("\0", " ")
 
 
-def settled(unit: str, told: Path, *, exact: bool, opens: bool) -> dict[str, Any]:
-    """Return a look that another a moment later confirms: a program is loaded, its first word told."""
+def settle(look_again: Callable[[], dict[str, Any]]) -> None:
+    """Look until another look a moment later confirms it: a program is loaded, its first word told."""
     last: dict[str, Any] = {}
-    while last != (last := look(unit, told, exact=exact, opens=opens)):
+    while last != (last := look_again()):
         time.sleep(_SETTLES_S)
-    return last
 
 
 def _environment(pid: str) -> list[str]:
-    words = _text(Path(f"/proc/{pid}/environ")).split("\0")
+    words = text(Path(f"/proc/{pid}/environ")).split("\0")
     return sorted(word for word in words if word and word.partition("=")[0] not in _VOLATILE)
 
 
@@ -100,7 +101,15 @@ def _opens(group: Path) -> bool:
     return done.returncode == 0
 
 
-def _text(path: Path) -> str:
+def _on_gpu() -> Iterator[list[str]]:
+    """Yield the pid and the memory of each process that the driver tells of."""
+    words = ("nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=_WITHIN_S, check=False)
+    yield from (row.split(", ") for row in done.stdout.splitlines())
+
+
+def text(path: Path) -> str:
+    """Return what a file says; nothing where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -2,8 +2,9 @@
 """The unit that each fault breaks on a test host: as small as the fault's own proof allows.
 
 The five plain faults hit a `sleep`. A KV cache is a shell that tells its blocks in its log, as a server does. CUDA
-errors and a driver's library hit one Python process that allocates on the simulated GPU, and a CUDA library one that
-loads it by its name. Real servers are in `tests/bench`.
+errors and a driver's library hit one Python process that allocates on the simulated GPU, a killed process is one that
+holds memory there as a user of its own, and a CUDA library hits one that loads it by its name. Packages are a driver's
+with a `sleep` beside them that must live on. Real servers are in `tests/bench`.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ SHIM = Path("/usr/lib/chaosgpu-cuda-errors.so")
 OTHER_DRIVER = Path("/opt/other-driver/libcuda.so.575.57.08")
 TOOLKIT = Path("/opt/toolkit/libcusparse.so.12")
 OTHER_TOOLKIT = Path("/opt/other-toolkit/libcusparse.so.12")
+# The driver's packages: as they are on the host, what they are brought to, and the site's own pin of one.
+OLD, FIRST, LATER = "570.172.08-1", "580.65.06-1", "580.95.05-1"
+PACKAGE = "nvidia-persistenced"  # one of them that needs no other
+DEB = f"/srv/driver/{PACKAGE}_{{}}_amd64.deb"
+SITE = Path("/etc/apt/preferences.d/site")
 _BACK_WITHIN_S = 10.0
 _BLOCKS = f'#!/bin/sh\necho "$KV_SHARE" > {TOLD}\necho "# GPU blocks: $KV_SHARE"\nexec sleep infinity\n'
 _CUDA = f"""\
@@ -36,6 +42,19 @@ while True:
     code or cuda.cuMemFree_v2(at)
     time.sleep(0.05)
 """
+USER = "games"  # nobody else's on a test host
+_HOLDS = f"""\
+#!/usr/bin/python3 -S
+import ctypes, time
+cuda = ctypes.CDLL("libcuda.so.1")
+context, at = ctypes.c_void_p(), ctypes.c_uint64()
+assert not cuda.cuInit(0) and not cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+assert not cuda.cuCtxSetCurrent(context)
+assert not cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(1 << 28))
+with open("{TOLD}", "w") as file:
+    file.write("it holds memory")
+time.sleep(100000)
+"""
 _LOADS = f"""\
 #!/usr/bin/python3 -S
 import ctypes, time
@@ -48,6 +67,17 @@ time.sleep(100000)
 _FAST = Times(apply_s=8.0, outlasts_s=20.0, then_s=6.0)
 SLOW_BOUND_S = BOUND_S + _BACK_WITHIN_S  # a service that has to start anew may take as long as it was told
 _SLOW = Times(apply_s=12.0, outlasts_s=30.0, then_s=6.0, bound_s=SLOW_BOUND_S)
+# Killing asks systemd for nothing but the keeper and the timer.
+_KILLED = Times(apply_s=6.0, outlasts_s=20.0, then_s=4.0, bound_s=SLOW_BOUND_S)
+# apt is asked five times on the way there. The way back may take as long as it was told.
+_PACKAGES_BACK_WITHIN_S = 20.0
+PACKAGES_BOUND_S = BOUND_S + _PACKAGES_BACK_WITHIN_S
+_PACKAGES = Times(apply_s=18.0, outlasts_s=40.0, then_s=5.0, bound_s=PACKAGES_BOUND_S)
+_HELD = f"""\
+apt-mark hold nvidia-open nvidia-fabricmanager
+printf 'Package: nvidia-open\\nPin: version {OLD}\\nPin-Priority: 1000\\n' > {SITE}
+"""
+_FREE = f"apt-mark unhold nvidia-open nvidia-fabricmanager; rm -f {SITE}"
 
 
 @dataclass(frozen=True)
@@ -59,12 +89,15 @@ class Victim:
     environment: str = ""
     exact: bool = False
     opens: bool = False  # whether it is looked at what the unit's processes may open
+    user: str = ""  # whose the process is; one with a user of its own is looked for on the GPU
+    packages: str = ""  # what makes the driver's packages ready, in a shell; they are looked at, too
     times: Times = _SLOW
 
     def service(self) -> str:
         """Return the unit's file; it may be started as often as one likes."""
         start = PROGRAM if self.program else "/bin/sleep infinity"
-        lines = ["[Unit]", "StartLimitIntervalSec=0", "[Service]", f"ExecStart={start}", self.environment]
+        user = f"User={self.user}" if self.user else ""
+        lines = ["[Unit]", "StartLimitIntervalSec=0", "[Service]", f"ExecStart={start}", user, self.environment]
         return "\n".join((*lines, "[Install]", "WantedBy=multi-user.target", ""))
 
 
@@ -72,10 +105,10 @@ def _back(**params: JsonValue) -> JsonObject:
     return {"unit": UNIT, "back_within_s": _BACK_WITHIN_S, **params}
 
 
-def is_slow(fault: str) -> bool:
-    """Tell whether its undo has to wait for a service."""
+def bound_s(fault: str) -> float:
+    """Return how late after its deadline it may be: more where its undo has to wait for a service or for packages."""
     found = victims("").get(fault)
-    return found is not None and found.times.bound_s > BOUND_S
+    return BOUND_S if found is None else found.times.bound_s
 
 
 def victims(shim_sha256: str) -> dict[str, Victim]:
@@ -86,7 +119,16 @@ def victims(shim_sha256: str) -> dict[str, Victim]:
     errors = _back(
         code=700, calls=["alloc"], settle_s=0, traffic_within_s=5, library={"path": str(SHIM), "sha256": shim_sha256}
     )
+    killed: JsonObject = {
+        "gpu": 0, "allow_index": True, "user": USER, "restored_by": {"unit": UNIT}, "back_within_s": _BACK_WITHIN_S,
+    }  # fmt: skip
+    within: JsonObject = {"back_within_s": _PACKAGES_BACK_WITHIN_S}
+    install: JsonObject = {**within, "packages": {"nvidia-open": LATER}, "guard": True}
+    unattended: JsonObject = {**within, "packages": ["nvidia-open"]}
     return {
+        "gpu.process.kill": Victim(killed, _HOLDS, times=_KILLED, user=USER),
+        "package.install": Victim(install, exact=True, times=_PACKAGES, packages=_HELD),
+        "package.unattended": Victim(unattended, exact=True, times=_PACKAGES, packages=_FREE),
         "unit.stop": Victim(_back()),
         "unit.kill": Victim(_back()),
         "unit.freeze": Victim({"unit": UNIT}, exact=True, times=_FAST),

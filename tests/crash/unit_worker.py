@@ -3,7 +3,8 @@
 
 Standard input is one JSON object: `fault`, `shim_sha256`, and either `trace` (phases to be traced, and perhaps `roles`;
 each line is a segment), `fail` (how many calls are to fail; each line is a point), `jobs` with the `known` segments (it
-ends at the first point with something left), or `control` (an order of `unit_orders.py`).
+ends at the first point with something left), `opened` (which files of the agent a run opens), or `control` (an order of
+`unit_orders.py`).
 """
 
 import json
@@ -16,25 +17,29 @@ from typing import Any
 from chaosgpu.selfdrill import failing, plan
 from chaosgpu.selfdrill.host import World
 from chaosgpu.selfdrill.plan import Segment
+from crash import opened, package_world, unit_world
 from crash.jobs import Job, until_hit
 from crash.unit_orders import left_at
 from crash.unit_victims import victims
-from crash.unit_world import build
 
 FOLDER = Path("/run/strike")
 
 
 def answers(asked: Any) -> Iterator[dict[str, Any]]:
     """Do what is asked and yield each answer."""
-    host = build(FOLDER, asked["fault"], victims(asked["shim_sha256"])[asked["fault"]])
+    victim = victims(asked["shim_sha256"])[asked["fault"]]
+    build = package_world.build if victim.packages else unit_world.build
+    host: World = build(FOLDER, asked["fault"], victim)
     try:
         if "trace" in asked:
             roles = asked.get("roles", ())
             yield from (segment.to_json() for phase in asked["trace"] for segment in _traced(host, phase, roles))
         elif "fail" in asked:
             yield from (asdict(point) for point in failing.planned(host, asked["fail"]))
+        elif "opened" in asked:
+            yield from ({"opened": sorted(files)} for files in opened.of_run(host, FOLDER).values())
         elif "control" in asked:
-            yield from ({"control": found} for found in left_at(asked["control"], FOLDER))
+            yield from ({"control": found} for found in left_at(asked["control"], asked["fault"], FOLDER))
         else:
             yield from _struck(host, asked)
     finally:

@@ -7,6 +7,7 @@ It runs on the host's own Python and needs nothing but the agent and the harness
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,18 @@ class UnitWorld(World):
             unit_look.ask("stop", f"chaosgpu-revert-{self.lease}.timer")
 
 
-def build(folder: Path, fault: str, victim: Victim) -> UnitWorld:
+def build(
+    folder: Path,
+    fault: str,
+    victim: Victim,
+    kind: type[UnitWorld] = UnitWorld,
+    look_also: Callable[[], dict[str, Any]] = dict,
+) -> UnitWorld:
     """Start the unit that is to be broken, and make a host of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    TOLD.unlink(missing_ok=True)
+    _keep_home(in_memory=not victim.packages)
+    TOLD.write_text("")
+    TOLD.chmod(0o666)
     if victim.program:
         PROGRAM.write_text(victim.program, encoding="utf-8")
         PROGRAM.chmod(0o755)
@@ -78,7 +87,7 @@ def build(folder: Path, fault: str, victim: Victim) -> UnitWorld:
     for words in (("daemon-reload",), ("restart", UNIT)):
         subprocess.run(["systemctl", *words], check=True, timeout=_STARTS_WITHIN_S)
     end_s = time.monotonic() + _STARTS_WITHIN_S
-    while victim.program and not (TOLD.exists() and TOLD.read_text()):
+    while victim.program and not TOLD.read_text():
         if time.monotonic() > end_s:
             raise TimeoutError(
                 f"{UNIT} did not say anything within {_STARTS_WITHIN_S:g} s; see `journalctl -u {UNIT}`."
@@ -86,8 +95,17 @@ def build(folder: Path, fault: str, victim: Victim) -> UnitWorld:
         time.sleep(0.05)
 
     def look() -> Any:
-        return unit_look.look(UNIT, TOLD, exact=victim.exact, opens=victim.opens)
+        seen = unit_look.look(UNIT, TOLD, exact=victim.exact, opens=victim.opens, gpu=bool(victim.user))
+        return {**seen, **look_also()}
 
-    unit_look.settled(UNIT, TOLD, exact=victim.exact, opens=victim.opens)
+    unit_look.settle(look)
     environment = {**os.environ, entry.WORLD: "host", entry.BESIDE: str(folder), **START_UP}
-    return UnitWorld(folder, fault, victim.params, environment, look, times=victim.times)
+    return kind(folder, fault, victim.params, environment, look, times=victim.times)
+
+
+def _keep_home(*, in_memory: bool) -> None:
+    """Keep the agent's state in memory: what is synced there is synced fast, and a kill -9 loses nothing of it."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", "mode=0711", "tmpfs"] if in_memory else ["umount", "--lazy"]
+    if HOME.is_mount() != in_memory:
+        subprocess.run([*words, str(HOME)], check=True)

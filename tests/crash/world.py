@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every host that is struck here: for the drill's two faults, each GPU fault with simulated GPUs, and a disk."""
+"""Every host that is struck here: for the drill's two faults, each GPU fault with simulated GPUs, and a disk.
+
+The faults that need a whole host are struck inside test hosts: `ON_HOSTS`, in unit_world.py and package_world.py.
+"""
 
 import time
 from collections.abc import Callable
@@ -16,17 +19,20 @@ from crash import depends, disk_world
 from unit.faults import rig as rigs
 from unit.faults.cases import CASES
 
-GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != "gpu.process.kill")
-# Struck inside test hosts: unit_world.py.
+KILL = "gpu.process.kill"  # a systemd unit puts it back
+PACKAGES = ("package.install", "package.unattended")
+GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != KILL)
 UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith(("unit.", "library.")))
 EARLIER = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
-FAULTS = (*EARLIER, disk_world.FAULT)  # what came later has double crashes of its own: the others' keep their numbers
+ON_HOSTS = (*UNIT_FAULTS, KILL, *PACKAGES)
+# What came later has double crashes of its own: the others' keep their numbers.
+FAULTS = (*EARLIER, disk_world.FAULT, KILL, *PACKAGES)
 SLOW = ("gpu.burn", "gpu.memory.leak")  # proved over a second: one second would be over before they are active
 
 
 def phases_of(fault: str) -> tuple[str, ...]:
     """Return the phases that a fault is struck in: only a host with systemd has timers."""
-    return (*PHASES, TIMER) if fault in UNIT_FAULTS else PHASES
+    return (*PHASES, TIMER) if fault in ON_HOSTS else PHASES
 
 
 def module_of(fault: str) -> str:

@@ -5,6 +5,7 @@ A pin passes what names a version, a removal, and a package file; a hold passes 
 passes both, and takes the hold with it: only a look afterwards finds that.
 """
 
+from pathlib import Path
 from typing import Dict, Iterable, List, Mapping
 
 from chaosgpu.agent.errors import StoreFailed
@@ -16,7 +17,9 @@ from chaosgpu.agent.packages.rpm import locking
 from chaosgpu.agent.packages.stage import sync_file
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["GUARD_PRIORITY", "PLACE", "gaps", "guard", "hold", "pin", "place_of", "preferences", "unguard"]
+__all__ = [
+    "GUARD_PRIORITY", "PLACE", "clear", "gaps", "guard", "hold", "pin", "place_of", "preferences", "unguard",
+]  # fmt: skip
 
 PLACE = "/etc/apt/preferences.d/00-chaosgpu"
 GUARD_PRIORITY = 1001  # over NVIDIA's own pinning packages, and enough for a downgrade
@@ -36,7 +39,7 @@ def place_of(tools: Tools) -> str:
 def pin(tools: Tools, text: str) -> None:
     """Have apt read these preferences: whole or not at all."""
     path = tools.path(place_of(tools))
-    new = path.with_name("." + path.name + ".new")  # apt does not read names with a dot before
+    new = _new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(text, encoding="utf-8")
@@ -45,6 +48,15 @@ def pin(tools: Tools, text: str) -> None:
         new.replace(path)
     except OSError as error:
         raise StoreFailed(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def clear(tools: Tools) -> None:
+    """Remove what one who was killed in `pin` had begun to write."""
+    _new(tools.path(place_of(tools))).unlink(missing_ok=True)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name("." + path.name + ".new")  # apt does not read names with a dot before
 
 
 def hold(tools: Tools, names: Iterable[str]) -> None:

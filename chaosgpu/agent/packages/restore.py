@@ -10,7 +10,7 @@ meanwhile is not touched.
 from typing import Dict, List, Sequence, Set, Tuple
 
 from chaosgpu.agent import values
-from chaosgpu.agent.packages import dkms, initramfs
+from chaosgpu.agent.packages import dkms, guard, initramfs
 from chaosgpu.agent.packages.brought import remove_empty
 from chaosgpu.agent.packages.change import DPKG
 from chaosgpu.agent.packages.dkms_stand_in import KEPT, stand_in
@@ -102,6 +102,7 @@ class _Way:
         for name in self._changed(stood):
             if name not in theirs:
                 put_back(self._tools, snapshot.folder / "etc", name, snapshot.kept)
+        guard.clear(self._tools)
         remove_empty(self._tools, snapshot.brought.folders)
 
     def images(self) -> None:

@@ -248,6 +248,15 @@ def test_a_guard_that_was_broken_off_before_the_change_goes_on_the_way_back(host
     assert host.facts.packages["nvidia-fabricmanager"].want == "hold"  # it was before
 
 
+def test_a_guard_that_was_only_half_written_goes_on_the_way_back(host: Root, tmp_path: Path) -> None:
+    taken = take(host.tools, tmp_path / "kept", plan(host.tools, host.facts, WANTED), host.facts)
+    half = host.tools.path(guard.PLACE).with_name(".00-chaosgpu.new")
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_text("# chaosgpu: pa")
+    restore(host.tools, taken, 60)
+    assert not half.exists()
+
+
 def test_a_plan_with_guards_has_to_be_done_until_it_is_guarded(host: Root) -> None:
     told = _ask(host, "plan", packages=THERE, guard=True)
     assert (told["todo"], told["upgrade"]) == (True, [])
