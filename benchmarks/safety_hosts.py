@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strike the faults of units inside test hosts (docs/bench.md), several hosts at a time."""
+"""Strike the faults of units and packages inside test hosts (docs/bench.md), several hosts at a time."""
 
 import os
 import sys

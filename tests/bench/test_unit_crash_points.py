@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sample of the crash points of faults on units: the agent in a test host killed at a call, and the host gets clean.
+"""A sample of the crash points on test hosts, of faults on units and packages: killed at a call, the host gets clean.
 
 The whole is `make figures-safety`; docs/crash-points.md says what a point is.
 """
@@ -17,15 +17,17 @@ from bench.strike import Striker
 from chaosgpu.agent.shim.library import Library
 from chaosgpu.selfdrill import plan
 from chaosgpu.selfdrill.points import TIMER, Outcome, Point
+from crash import depends
 from crash.jobs import Job
 from crash.unit_orders import THINGS
 from crash.unit_victims import bound_s, victims
-from crash.world import ON_HOSTS
+from crash.world import ON_HOSTS, PACKAGES, module_of
 
 HOSTS = 2
 PHASES = ("apply", "undo alone", "boot", TIMER)
 ROLES = ("agent", "due-revert")
 POINTS = 9
+FEWER = dict.fromkeys(PACKAGES, (("apply", "boot"), 4))  # each takes a change of packages there and back
 
 type Struck = list[tuple[Point, Outcome]]
 
@@ -63,23 +65,27 @@ def _strike(
 def struck(strikers: "SimpleQueue[Striker]") -> dict[str, Struck]:
     """Strike the sample of every fault, as many at a time as there are hosts."""
     with ThreadPoolExecutor(HOSTS) as pool:
-        found = pool.map(lambda fault: _strike(strikers, fault, PHASES, ROLES, POINTS), ON_HOSTS)
+        found = pool.map(lambda fault: _strike(strikers, fault, _sample(fault)[0], ROLES, _sample(fault)[1]), ON_HOSTS)
         return dict(zip(ON_HOSTS, found, strict=True))
 
 
-def test_each_fault_of_a_unit_has_a_unit_to_break() -> None:
+def _sample(fault: str) -> tuple[tuple[str, ...], int]:
+    return FEWER.get(fault, (PHASES, POINTS))
+
+
+def test_each_fault_that_is_struck_on_a_host_has_something_to_break() -> None:
     assert set(victims("")) == set(ON_HOSTS)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", ON_HOSTS)
-def test_a_kill_at_any_sampled_call_leaves_nothing_of_a_fault_on_a_unit(fault: str, struck: dict[str, Struck]) -> None:
-    outcomes = struck[fault]
+def test_a_kill_at_any_sampled_call_leaves_nothing_of_a_fault_on_a_host(fault: str, struck: dict[str, Struck]) -> None:
+    outcomes, (phases, points) = struck[fault], _sample(fault)
     assert [(point.key, outcome.residue) for point, outcome in outcomes if outcome.residue] == []
-    assert len(outcomes) == POINTS
+    assert len(outcomes) == points
     assert [point.key for point, outcome in outcomes if not outcome.hit] == []
     assert max(outcome.late_s for _, outcome in outcomes) <= bound_s(fault)
-    assert {point.phase for point, _ in outcomes} == set(PHASES)
+    assert {point.phase for point, _ in outcomes} == set(phases)
 
 
 @pytest.mark.timeout(1800)
@@ -110,3 +116,13 @@ def test_only_the_order_fault_then_record_then_timer_leaves_a_unit_down_or_a_pac
     assert len(found) >= 7
     assert [call for call, hit, _ in found if not hit] == []
     assert any(left for _, _, left in found) == leaves, found
+
+
+@pytest.mark.timeout(900)
+def test_what_a_change_of_packages_loads_is_what_its_digest_is_of(strikers: "SimpleQueue[Striker]") -> None:
+    striker = strikers.get()
+    opened = striker.opened("package.unattended")  # it goes the way of package.install
+    strikers.put(striker)
+    names = ("faults/package_unattended", "faults/package_upgrade", "packages/change", "packages/restore")
+    assert {f"{name}.py" for name in names} <= opened
+    assert {name for name in opened if name.startswith("packages/")} <= depends.names(module_of("package.unattended"))

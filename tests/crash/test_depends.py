@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaosgpu.agent.faults.registry import REGISTRY
+from chaosgpu.agent.faults.selfdrill import FAULTS as HARMLESS
 from chaosgpu.selfdrill.host import World
 from crash import depends, opened, world
 
@@ -84,3 +85,7 @@ def _changes(tree: Path, name: str, added: str) -> bool:
 def test_every_fault_that_is_struck_has_a_digest_of_its_own() -> None:
     digests = {fault: world.digest_of(fault) for fault in world.FAULTS if fault.startswith("gpu.")}
     assert len(set(digests.values())) == len(digests)
+
+
+def test_every_fault_that_there_is_is_struck() -> None:
+    assert {*world.FAULTS} == {*REGISTRY, *HARMLESS}
