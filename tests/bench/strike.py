@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crash points of the faults on units and packages: the harness is copied into a test host, and a worker in it strikes there."""
+"""Crash points of faults on units and packages: the harness is copied into a test host, a worker in it strikes."""
 
 import json
 import shutil
