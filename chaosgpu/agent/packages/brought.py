@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
 
+from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.tools import Tools
 
 __all__ = ["Brought", "brought", "is_that", "remove_empty"]
@@ -35,7 +36,10 @@ def brought(tools: Tools, packages: Iterable[Path]) -> Brought:
         return _by_rpm(tools, packages)
     for package in packages:
         sums = _sums(tools, package)
-        for row in tools.run(("dpkg-deb", "--contents", str(package)), _READ_S).out.splitlines():
+        said = tools.run(("dpkg-deb", "--contents", str(package)), _READ_S)
+        if not said.well:
+            raise Unanswered(f"What {package.name} holds cannot be read: {said.sentence()}.")
+        for row in said.out.splitlines():
             kind, name, target = _entry(row)
             if os.path.lexists(tools.path(name)):
                 continue

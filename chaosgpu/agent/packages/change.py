@@ -35,8 +35,9 @@ def put_in(tools: Tools, snapshot: Snapshot, within_s: float) -> None:
         note_changed_files(tools, snapshot)
         return
     lock = ("-o", f"DPkg::Lock::Timeout={LOCK_WITHIN_S:.0f}", *(part for option in DPKG for part in ("-o", option)))
-    words = tools.apt("apt-get", *policy, *lock, *FORCES, "install", *files, *gone)
-    said = tools.run(words, within_s)
+    whole = () if gone else ("--no-remove",)  # what the plan does not remove is not removed
+    words = tools.apt("apt-get", *policy, *lock, *FORCES, *whole, "install", *files, *gone)
+    said = tools.run(words, within_s, read_back=True)
     # apt takes the hold of what it changes; the fault is to outlast whoever upgrades meanwhile.
     still = look(tools)
     set_wanted(tools, [(name, "hold") for name in sorted(held) if still.there(name) is not None])

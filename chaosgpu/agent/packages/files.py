@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
+from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.status import Package
 from chaosgpu.agent.packages.tools import Tools
 
@@ -99,5 +100,7 @@ def changed_by_somebody(tools: Tools, names: Sequence[str]) -> List[str]:
 
         return status.edited(tools, names)
     said = tools.run(tools.dpkg("--verify", *names), _VERIFY_S)
+    if said.status > 1:  # 1 is a difference, from dpkg 1.22 on
+        raise Unanswered(f"Nobody knows whether the files are as their packages have them: {said.sentence()}.")
     rows = (line.split() for line in said.out.splitlines())
     return [row[-1] for row in rows if row and "c" not in row[1:-1] and (row[0] == "missing" or "5" in row[0])]

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional
 
-from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.files import content_digest
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonMapping
@@ -73,7 +72,7 @@ def renew(tools: Tools, kernels: Iterable[str], left_s: Callable[[], float]) -> 
     """Make these images anew with the host's own program; whether they are as they were is told by reading them."""
     for kernel in kernels if tools.root == "/" else ():
         if tools.path(f"/boot/initrd.img-{kernel}").exists():
-            tools.run(("update-initramfs", "-u", "-k", kernel), left_s(), outlives_us=True)
+            tools.run(("update-initramfs", "-u", "-k", kernel), left_s(), outlives_us=True, read_back=True)
 
 
 def _forget(scratch: Path) -> None:
@@ -88,10 +87,7 @@ def _unpacked(tools: Tools, image: Path, scratch: Path) -> Dict[str, str]:
     if shutil.which("unmkinitramfs", path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
         return {}
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=scratch) as place:
-        try:
-            tools.run(("unmkinitramfs", str(image), place), _WITHIN_S)
-        except Unanswered:
-            return {}
+        tools.run(("unmkinitramfs", str(image), place), _WITHIN_S)
         base = Path(place)
         files = (path for path in sorted(base.rglob("*")) if path.is_file() and not path.is_symlink())
         # With microcode in it an image has two parts.

@@ -3,7 +3,8 @@
 
 from typing import FrozenSet, Iterable
 
-from chaosgpu.agent.packages.status import stanzas
+from chaosgpu.agent.errors import Unanswered
+from chaosgpu.agent.packages.status import stanzas, told_native
 from chaosgpu.agent.packages.tools import Done, Tools
 
 __all__ = ["parse_auto", "read_auto", "set_auto", "set_wanted"]
@@ -24,16 +25,16 @@ def parse_auto(text: str, native: str) -> FrozenSet[str]:
 
 def read_auto(tools: Tools) -> FrozenSet[str]:
     """Return them on this host; no file means that apt has marked nothing."""
-    native = tools.run(tools.dpkg("--print-architecture"), 10.0).out.strip()
+    native = told_native(tools)
     path = tools.path("/var/lib/apt/extended_states")
     return parse_auto(path.read_text(encoding="utf-8"), native) if path.exists() else frozenset()
 
 
 def set_auto(tools: Tools, names: Iterable[str], *, auto: bool) -> None:
-    """Give or take the mark; whether it is so is read back by whoever asks."""
+    """Give or take the mark; whether it is so is read back by whoever asks. Unanswered where apt cannot now."""
     listed = sorted(names)
     if listed and not tools.rpm:  # dnf's own record of that is not touched by rpm
-        tools.run(tools.apt("apt-mark", "auto" if auto else "manual", *listed), _WITHIN_S)
+        _sure(tools.run(tools.apt("apt-mark", "auto" if auto else "manual", *listed), _WITHIN_S))
 
 
 def set_wanted(tools: Tools, wants: Iterable["tuple[str, str]"]) -> Done:
@@ -41,4 +42,11 @@ def set_wanted(tools: Tools, wants: Iterable["tuple[str, str]"]) -> Done:
     if tools.rpm:
         return Done((), 0, "", "")
     lines = "".join(f"{name}\t{want}\n" for name, want in wants)
-    return tools.run(tools.dpkg("--set-selections"), _WITHIN_S, stdin=lines)
+    return _sure(tools.run(tools.dpkg("--set-selections"), _WITHIN_S, stdin=lines))
+
+
+def _sure(done: Done) -> Done:
+    """Raise Unanswered where a mark could not be set: a disk that is full may have room at the next try."""
+    if not done.well:
+        raise Unanswered(f"A mark of a package could not be set: {done.sentence()}.")
+    return done

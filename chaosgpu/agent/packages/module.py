@@ -2,11 +2,12 @@
 """The kernel module that runs, which is not what a package says: read from the kernel and from the files on disk."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Dict, Optional
 
 from chaosgpu.agent.errors import Unanswered
-from chaosgpu.agent.packages.tools import Tools
+from chaosgpu.agent.packages.tools import Tools, searched
 
 __all__ = ["built", "loaded", "loaded_source", "made_of"]
 
@@ -21,11 +22,7 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?)\b")
 def loaded(tools: Tools) -> Optional[str]:
     """Return the version of the module that is loaded; None where none is."""
     for name in (_PROC, _SYS):
-        try:
-            first = tools.path(name).read_text(encoding="utf-8", errors="replace").splitlines()[:1]
-        except OSError:
-            continue
-        match = _VERSION.search(first[0]) if first else None
+        match = _VERSION.search(_text(tools, name).partition("\n")[0])
         if match:
             return match[1]
     return None
@@ -33,10 +30,17 @@ def loaded(tools: Tools) -> Optional[str]:
 
 def loaded_source(tools: Tools) -> Optional[str]:
     """Return the digest of the sources of the module that is loaded, which tells two builds of a version apart."""
+    return _text(tools, _SOURCE).strip() or None
+
+
+def _text(tools: Tools, name: str) -> str:
+    """Return what the kernel says there, empty where it has no such file; what cannot be read now says nothing else."""
     try:
-        return tools.path(_SOURCE).read_text(encoding="ascii", errors="replace").strip() or None
-    except OSError:
-        return None
+        return tools.path(name).read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise Unanswered(f"{name} cannot be read, so nobody knows which module runs: {error.strerror}.") from error
 
 
 def built(tools: Tools) -> Dict[str, str]:
@@ -57,8 +61,7 @@ def made_of(tools: Tools, path: Path) -> str:
 
 
 def _sources(tools: Tools, path: Path) -> str:
-    try:
-        said = tools.run(("modinfo", "-F", "srcversion", str(path)), _WITHIN_S)
-    except Unanswered:
+    if shutil.which("modinfo", path=searched("")) is None:
         return ""
+    said = tools.run(("modinfo", "-F", "srcversion", str(path)), _WITHIN_S)
     return f"srcversion {said.out.strip()}" if said.well and said.out.strip() else ""

@@ -178,7 +178,7 @@ class _Way:
     def _run(self, words: Sequence[str]) -> None:
         """Run one step and judge it by what is there afterwards alone; it goes on if we are ended."""
         wait_free(self._tools, self.left_s())
-        self._tools.run(words, self.left_s(), outlives_us=True, first=self._first)
+        self._tools.run(words, self.left_s(), outlives_us=True, read_back=True, first=self._first)
 
 
 def _unequal(before: JsonMapping, now: JsonMapping, part: str) -> Set[str]:

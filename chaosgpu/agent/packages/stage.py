@@ -43,11 +43,13 @@ def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) ->
         return _durable(folder, dnf.stage(tools, folder, wanted))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _from_archives(tools, folder, wanted)
-    missing = _missing(wanted, _read(tools, folder, native))
+    found = _read(tools, folder, native)
+    missing = _missing(wanted, found)
     if missing:
         named = [f"{name}={version}" for name, version in sorted(missing.items())]
         said = tools.run(tools.apt("apt-get", "-q", "download", *named), _FETCH_S, cwd=str(folder))
-        missing = _missing(wanted, _read(tools, folder, native))
+        found = _read(tools, folder, native)
+        missing = _missing(wanted, found)
         if missing:
             gone = ", ".join(f"{name} {version}" for name, version in sorted(missing.items()))
             raise Refused(
@@ -55,7 +57,7 @@ def stage(tools: Tools, folder: Path, wanted: Mapping[str, str], native: str) ->
                 f"{said.sentence()}. Bring it to {_ARCHIVES} or to the mirror (where it is installed and nowhere to be "
                 "had any more, dpkg-repack makes one); nothing was changed."
             )
-    return _durable(folder, {name: one for name, one in _read(tools, folder, native).items() if name in wanted})
+    return _durable(folder, {name: one for name, one in found.items() if name in wanted})
 
 
 def _durable(folder: Path, found: Dict[str, Staged]) -> Dict[str, Staged]:

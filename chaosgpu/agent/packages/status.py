@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Tuple
 from chaosgpu.agent.errors import Unanswered
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["Package", "broken", "interrupted", "parse_status", "read_packages", "stanzas"]
+__all__ = ["Package", "broken", "interrupted", "parse_status", "read_packages", "stanzas", "told_native"]
 
 WHOLE = ("installed", "config-files", "not-installed")
 
@@ -86,12 +86,17 @@ def _conffiles(text: str) -> Tuple[Tuple[str, str], ...]:
     return tuple((row[0], row[1]) for row in rows if len(row) == 2)  # noqa: PLR2004 (a third word says: obsolete)
 
 
+def told_native(tools: Tools) -> str:
+    """Return the architecture of the host as dpkg tells it."""
+    said = tools.run(tools.dpkg("--print-architecture"), 10.0)
+    if not said.well or not said.out.strip():
+        raise Unanswered(f"dpkg does not say of which architecture this host is: {said.sentence()}.")
+    return said.out.strip()
+
+
 def read_packages(tools: Tools) -> Dict[str, Package]:
     """Return every package of the host; Unanswered where dpkg's record cannot be read."""
-    said = tools.run(tools.dpkg("--print-architecture"), 10.0)
-    native = said.out.strip()
-    if not said.well or not native:
-        raise Unanswered(f"dpkg does not say of which architecture this host is: {said.sentence()}.")
+    native = told_native(tools)
     try:
         texts = [(tools.admin / "status").read_text(encoding="utf-8", errors="replace")]
         texts += [(tools.admin / "updates" / name).read_text(encoding="utf-8") for name in interrupted(tools)]

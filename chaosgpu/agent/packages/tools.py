@@ -103,10 +103,13 @@ class Tools:
         stdin: str = "",
         cwd: str = "/",
         outlives_us: bool = False,
+        read_back: bool = False,
         first: str = "",
     ) -> Done:
-        """Run a program to its end; Unanswered where it could not be started or had to be ended at its deadline.
+        """Run a program to its end; Unanswered where it could not be started, was killed, or ended at its deadline.
 
+        One that was killed has not answered: what it had said until then would be taken for all there is. `read_back`:
+        what came of it is read from the host, so that it does not matter how it ended.
         `outlives_us`: it goes on when we are killed. A way back must, or a bound on whoever goes it would break it off
         again and again; a way forth must not, or it would go on after the undo. `first`: a folder that programs are
         looked for in before all others.
@@ -136,6 +139,8 @@ class Tools:
                     f"`{' '.join(words[:1])}` was not done within {within_s:.0f} s and was ended, with all that it had "
                     "started. See /var/log/apt/term.log and `ps`: what did it wait for?"
                 ) from error
+            if status < 0 and not read_back:
+                raise Unanswered(f"`{words[0]}` was killed by signal {-status}, before it had said all.")
             out.seek(0)
             said.seek(0)
             return Done(tuple(words), status, out.read().decode(errors="replace"), said.read().decode(errors="replace"))
