@@ -27,7 +27,7 @@ __all__ = ["FAULTS", "ROOT", "Wanted", "agent_digest", "run", "stores"]
 
 FAULTS = world.FAULTS
 SEED = "chaosgpu"
-BATCH = 24
+BATCH = 12  # a point on packages takes half a minute
 HOSTS_A_CORE = 2  # most of a point is waiting for a lease to end
 
 type _Task = Look | Batch
