@@ -102,7 +102,7 @@ def _litter(kept: Mapping[str, Store]) -> list[Figure]:
     """Count where files lie about that mean nothing and nobody looks at again; of packages they are the larger ones."""
     of_packages = all_lines(store for fault, store in kept.items() if fault in PACKAGES)
     half = _count(all_lines(store for fault, store in kept.items() if fault not in PACKAGES), "l")
-    fetched = "  on packages: or package files fetched for a change that was never recorded"
+    fetched = "  on packages: such a file, or package files fetched for a change never recorded"
     return [
         Figure("points that left a half-written file in their lease's folder", half, "points", "", None),
         Figure(fetched, _count(of_packages, "l"), "points", "", None),
