@@ -76,12 +76,12 @@ def _measure(size: int, rounds: int, until_s: float) -> None:
 
 
 def _one(fleet: Fleet, kind: str) -> dict[str, Any]:
-    """Measure one kind; a run that the clocks do not permit is told and tried again."""
+    """Measure one kind; a run that could not be at one instant is told and tried again."""
     for refused in range(_TRIES):
         try:
             return {**fleet.measure(kind), "refused": refused}
         except NotTogetherError:
-            print("refused: a host's clock is not known well enough", flush=True)
+            print("refused: not all hosts could be had at one instant", flush=True)
     raise RuntimeError(f"no run of {_TRIES} was permitted: this machine is too busy for so many hosts")
 
 
@@ -150,7 +150,7 @@ def _of_size(lines: _Lines, size: int) -> list[Figure]:
     tried = f"before {len(skews)} that were put in"
     return [
         *found,
-        _shown(f"{name}: runs refused, a clock not being known to 50 ms", refused, "runs", tried),
+        _shown(f"{name}: runs refused, a clock or a host not ready for one instant", refused, "runs", tried),
         at_most(f"{name}: injections apart, largest", max(skews), "ms", _SKEW_MS),
         _shown(f"{name}: by how much that may be wrong, largest", max(errors), "ms", "test hosts share one clock"),
         _shown(f"{name}: a command of plain Ansible's apart, median", statistics.median(plain), "ms", "shown"),
