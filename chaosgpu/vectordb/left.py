@@ -49,29 +49,37 @@ def left_in_databases(run: Run) -> list[Deed]:
 
     A collection that a younger run of this folder has named since is that run's, and left alone.
     """
-    lines = _lines(run.directory)
-    if any(line.get("type") == "run.finished" for line in lines):
+    try:
+        lines = _lines(run.directory)
+    except LedgerBroken:  # its recovery says so
+        return []
+    ours = [line for line in lines if (line.get("type") == CLIENT and line.get("own") is True) or _is_bad(line)]
+    if not ours or any(line.get("type") == "run.finished" for line in lines):
         return []
     younger = [path for path in every_run(run.directory.parent) if path.name > run.id]
-    theirs = {_where(line) for path in younger for line in _lines(path) if line.get("type") == CLIENT}
-    found: dict[tuple[str, str, str], Deed] = {}
-    for line in lines:
-        kind, where = str(line.get("type")), _where(line)
-        if (kind == CLIENT and line.get("own") is True and where not in theirs) or kind == BAD_VECTORS:
-            found[kind, *where] = _deed(run, kind, line)
-    return [*found.values()]
+    try:
+        theirs = {_where(line) for path in younger for line in _lines(path) if line.get("type") == CLIENT}
+    except LedgerBroken as error:
+        named = ", ".join(sorted({f"{collection} at {url}" for url, collection in map(_where, ours)}))
+        return [_ByHand(f"{named}: nobody knows whether a younger run uses it, so it was left alone: {error}")]
+    found = {(_is_bad(line), *_where(line)): line for line in ours if _is_bad(line) or _where(line) not in theirs}
+    return [_deed(run, line) for line in found.values()]
 
 
-def _deed(run: Run, kind: str, line: JsonObject) -> Deed:
+def _is_bad(line: JsonObject) -> bool:
+    return line.get("type") == BAD_VECTORS
+
+
+def _deed(run: Run, line: JsonObject) -> Deed:
     url, collection = _where(line)
     rows = _ids(line.get("rows"))
     try:
         where = address(line.get("backend"), url, _WITHIN_S, _secrets(run.directory, url))
-        if kind == CLIENT:
+        if not _is_bad(line):
             return ClientDeed(where, own_collection(collection))
         return RowsDeed(where, own_collection(collection), rows)
     except ChaosGpuError as error:
-        what = f"the collection {collection}" if kind == CLIENT else f"rows {rows} of {collection}"
+        what = f"the collection {collection}" if not _is_bad(line) else f"rows {rows} of {collection}"
         return _ByHand(f"{what} at {url} cannot be removed from here: {error} Remove it by hand.")
 
 
@@ -122,8 +130,5 @@ def _ids(rows: object) -> list[int]:
 
 
 def _lines(directory: Path) -> Sequence[JsonObject]:
-    try:
-        lines, _ = read_lines(directory / "ledger.jsonl")
-    except LedgerBroken:
-        return []
+    lines, _ = read_lines(directory / "ledger.jsonl")
     return [entry for line in lines if (entry := parse(line)) is not None]

@@ -36,6 +36,16 @@ class Known:
         return {"url": self.url, "backend": self.kind, "secrets": dict(self.secrets)}
 
 
+def is_there(known: Known, collection: str) -> bool:
+    """Tell whether the database has the collection."""
+    with using(known) as backend:
+        try:
+            backend.count(collection)
+        except NoCollection:
+            return False
+    return True
+
+
 def known_of(database: Database) -> Known:
     return Known(database.engine.name, database.url, database.key)
 

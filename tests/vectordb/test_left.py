@@ -13,10 +13,10 @@ from chaosgpu.lab.databases import Database
 from chaosgpu.lease.ids import Names
 from chaosgpu.lease.ledger import Ledger
 from chaosgpu.vectordb import probes
-from chaosgpu.vectordb.backends.contract import NoCollection, Row
+from chaosgpu.vectordb.backends.contract import Row
 from chaosgpu.vectordb.undoing import BAD_VECTORS, CLIENT
 from support.chaos import GUARD, Chaos, experiment, python
-from support.vectors import Known, known_of, using
+from support.vectors import Known, is_there, known_of, using
 
 _ACTIONS, _KEY = "chaosgpu.vectordb.actions", "STRUCK_DATABASE_KEY"
 _WRITTEN, _CANARY = "chaosgpu_writing", "chaosgpu_canary"
@@ -44,23 +44,14 @@ def _killed(known: Known, folder: Path) -> Path:
     return (folder / ".chaosgpu/runs/latest").resolve()
 
 
-def _there(known: Known, collection: str) -> bool:
-    with using(known) as backend:
-        try:
-            backend.count(collection)
-        except NoCollection:
-            return False
-    return True
-
-
 def test_what_a_killed_run_wrote_is_there_until_recover_removes_it(
     postgres: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = _killed(postgres, tmp_path)
-    assert _there(postgres, _WRITTEN)
+    assert is_there(postgres, _WRITTEN)
     monkeypatch.chdir(tmp_path)
     assert main(["recover"]) == 0, capsys.readouterr()
-    assert not _there(postgres, _WRITTEN)
+    assert not is_there(postgres, _WRITTEN)
     last = json.loads((run / "ledger.jsonl").read_text().splitlines()[-1])
     assert (last["type"], last["verdict"]) == ("run.finished", "inconclusive")
 
@@ -75,10 +66,10 @@ def test_without_the_key_nothing_is_removed_and_the_sentence_names_it(
     said = capsys.readouterr().out
     assert f"the collection {_WRITTEN} at {postgres.url} cannot be removed from here" in said
     assert _KEY in said
-    assert _there(postgres, _WRITTEN)
+    assert is_there(postgres, _WRITTEN)
     monkeypatch.setenv(_KEY, str(postgres.key))
     assert main(["recover"]) == 0
-    assert not _there(postgres, _WRITTEN)
+    assert not is_there(postgres, _WRITTEN)
 
 
 def test_a_collection_that_a_younger_run_has_named_is_left_to_that_run(
@@ -91,7 +82,18 @@ def test_a_collection_that_a_younger_run_has_named_is_left_to_that_run(
     (younger / "ledger.jsonl").write_text(f"{line}\n")
     monkeypatch.chdir(tmp_path)
     assert main(["recover", run.name]) == 0
-    assert _there(postgres, _WRITTEN)
+    assert is_there(postgres, _WRITTEN)
+
+
+def test_where_the_record_of_a_younger_run_cannot_be_read_nothing_is_removed(
+    postgres: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _killed(postgres, tmp_path)
+    (run.parent / "99990101T000000Z-younger" / "ledger.jsonl").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["recover", run.name]) != 0
+    assert "nobody knows whether a younger run uses it" in capsys.readouterr().out
+    assert is_there(postgres, _WRITTEN)
 
 
 def test_bad_vectors_of_a_killed_run_are_taken_out_and_no_other_rows(

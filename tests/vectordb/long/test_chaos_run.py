@@ -11,10 +11,9 @@ import pytest
 
 from chaosgpu.lab.databases import Database
 from chaosgpu.vectordb import probes
-from chaosgpu.vectordb.backends.contract import NoCollection
 from support.chaos import GUARD, Chaos, Played, experiment, python
 from support.lying_database import Liar, lying_in_front
-from support.vectors import Known, known_of, using
+from support.vectors import Known, is_there, known_of
 
 ACTIONS, PROBES = "chaosgpu.vectordb.actions", "chaosgpu.vectordb.probes"
 
@@ -31,15 +30,6 @@ def started(folder: Path, method: list[dict[str, Any]], steady: dict[str, Any], 
 
 def play(folder: Path, method: list[dict[str, Any]], steady: dict[str, Any], vectors: str = "none") -> Played:
     return started(folder, method, steady, vectors).finish(300)
-
-
-def left(known: Known, collection: str) -> bool:
-    with using(known) as backend:
-        try:
-            backend.count(collection)
-        except NoCollection:
-            return False
-    return True
 
 
 @pytest.fixture
@@ -62,7 +52,7 @@ def test_a_server_that_acknowledges_and_forgets_makes_the_run_deviate(chroma: Kn
     assert played.status != 0, played.said
     assert played.verdict[0] == "deviated", played.verdict
     assert "row" in played.said
-    assert not left(chroma, "chaosgpu_writing")
+    assert not is_there(chroma, "chaosgpu_writing")
 
 
 def test_an_honest_one_passes_a_flood_and_nothing_is_left(chroma: Known, tmp_path: Path) -> None:
@@ -71,7 +61,7 @@ def test_an_honest_one_passes_a_flood_and_nothing_is_left(chroma: Known, tmp_pat
     steady = hypothesis("audit_is_clean", url=chroma.url, backend="chroma")
     played = play(tmp_path, _writing(chroma.url), steady, path)
     assert (played.status, played.verdict[0]) == (0, "passed"), (played.verdict, played.said)
-    assert not left(chroma, "chaosgpu_writing")
+    assert not is_there(chroma, "chaosgpu_writing")
     assert {"vectordb.client"} <= set(played.types)
 
 
@@ -98,7 +88,7 @@ def test_a_run_that_is_stopped_leaves_no_client_and_no_collection(chroma: Known,
     played = run.finish(300)
     assert played.status != 0
     assert played.verdict[0] == "inconclusive", played.verdict
-    assert not left(chroma, "chaosgpu_writing")
+    assert not is_there(chroma, "chaosgpu_writing")
 
 
 @pytest.mark.parametrize(
