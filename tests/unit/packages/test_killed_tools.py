@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from chaosgpu.agent.errors import Refused, Unanswered
+from chaosgpu.agent.packages.brought import brought
 from chaosgpu.agent.packages.change import put_in
+from chaosgpu.agent.packages.files import changed_by_somebody
 from chaosgpu.agent.packages.judge import judge
 from chaosgpu.agent.packages.marks import read_auto
+from chaosgpu.agent.packages.module import loaded
 from chaosgpu.agent.packages.plan import plan
 from chaosgpu.agent.packages.restore import restore
 from chaosgpu.agent.packages.snapshot import take
@@ -79,3 +82,32 @@ def test_an_automatic_mark_that_could_not_be_set_is_no_end_and_is_set_at_the_nex
     restore(root.tools, taken, 60)
     assert judge(root.tools, taken).as_before
     assert "nvidia-utils" in read_auto(root.tools)
+
+
+@dataclass(frozen=True)
+class Failing(Tools):
+    """Tools of which each program ends with a status that is no answer."""
+
+    status: int = 2
+
+    def run(self, words: Sequence[str], within_s: float, **options: Any) -> Done:  # noqa: ARG002 (as the real one)
+        return Done(tuple(words), self.status, "", "no memory")
+
+
+def test_a_look_at_files_that_failed_does_not_say_that_nobody_changed_them() -> None:
+    with pytest.raises(Unanswered, match="Nobody knows whether the files are as their packages have them"):
+        changed_by_somebody(Failing(), ["nvidia-open"])
+    assert changed_by_somebody(Failing(status=0), ["nvidia-open"]) == []
+
+
+def test_a_package_file_that_cannot_be_listed_does_not_count_as_empty(root: Root, tmp_path: Path) -> None:
+    with pytest.raises(Unanswered, match=r"What nvidia-open\.deb holds cannot be read"):
+        brought(Failing(root.tools.root), [tmp_path / "nvidia-open.deb"])
+
+
+def test_a_module_version_that_cannot_be_read_is_not_that_no_module_runs(tmp_path: Path) -> None:
+    tools = Tools(str(tmp_path))
+    assert loaded(tools) is None
+    tools.path("/proc/driver/nvidia/version").mkdir(parents=True)  # a read of it fails, and it is there
+    with pytest.raises(Unanswered, match="nobody knows which module runs"):
+        loaded(tools)
