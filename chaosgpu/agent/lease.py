@@ -41,7 +41,7 @@ def apply(host: Host, order: Order) -> State:
     existing = repeated(host, folder, order)
     if existing is not None:
         return existing
-    policy = guard.allow(host, order.fault, order.max_duration_s)
+    policy, granted = guard.allow(host, order)
     with closing(NotedDriver(host.new_driver())) as driver:
         context = host.context(driver, folder.path, policy.protected_units)
         named = fault.claims(params, context)
@@ -51,7 +51,7 @@ def apply(host: Host, order: Order) -> State:
         # Before the check: what another lease did, perhaps one that is over, must not be taken for the host's own.
         host.claims.refuse_held(claims, Owner(host.home.path, folder.lease), partial(mend_ours, host))
         fault.check(params, context)
-        order = replace(order, stop_when=begin(host, order.stop_when, driver))
+        order = replace(order, stop_when=begin(host, order.stop_when, driver), granted=granted)
         folder.make()
         with folder.apply_lock():
             _reserve(host, folder, order, claims)
@@ -69,6 +69,7 @@ def _reserve(host: Host, folder: LeaseFolder, order: Order, claims: Tuple[str, .
             run=order.run,
             request_sha256=order.sha256,
             operator=host.operator,
+            granted=order.granted,
             claims=claims,
             boot=host.boot,
             deadline_s=now_s + order.ttl_s,

@@ -4,7 +4,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from chaosgpu.agent import values
@@ -31,6 +31,9 @@ class Order:
     inject_at_s: Optional[float]  # seconds since 1970
     sha256: str
     stop_when: JsonObject
+    change_id: Optional[str] = None
+    approval: JsonObject = field(default_factory=dict)  # as it came
+    granted: JsonObject = field(default_factory=dict)  # by what it goes, once that was judged
 
 
 def parse_order(request: JsonMapping) -> Order:
@@ -50,6 +53,8 @@ def parse_order(request: JsonMapping) -> Order:
         else values.number(request, "inject_at", 0.0, _FAR_FUTURE_S),
         sha256=hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest(),
         stop_when=values.mapping(request, "stop_when") if request.get("stop_when") is not None else {},
+        change_id=values.optional_text(request, "change_id"),
+        approval=values.mapping(request, "approval"),
     )
     if order.ttl_s > order.max_duration_s:
         raise BadRequest(f"ttl_s {order.ttl_s:g} is longer than max_duration_s {order.max_duration_s:g}.")

@@ -15,11 +15,24 @@ from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, Forbidden
 from chaosgpu.agent.values import JsonMapping
 
-__all__ = ["SYSTEM_POLICY", "Policy", "at_once", "read_policy"]
+__all__ = ["SYSTEM_POLICY", "Approvals", "Policy", "at_once", "read_policy"]
 
 SYSTEM_POLICY = "/etc/chaosgpu/policy.json"
 _KEYS = frozenset({"version", "permit", "max_duration_s", "protected", "approvals", "python"})
+_APPROVALS = frozenset({"required", "allowed_signers", "needed", "names"})
 _LONGEST_S = 7 * 86400.0
+_MOST_NEEDED = 10
+
+
+@dataclass(frozen=True)
+class Approvals:
+    """What this host demands of a drill's approval."""
+
+    # The allowed signers (ssh-keygen(1)) as they were read, whatever the file is by now.
+    signers: bytes
+    needed: int = 1
+    # How plans call this host; empty: by its own name.
+    names: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,16 +43,11 @@ class Policy:
     max_duration_s: float
     protected_units: Tuple[str, ...] = ()
     protected_gpus: Tuple[str, ...] = ()
-    approvals_required: bool = False
+    approvals: Optional[Approvals] = None
     python: Optional[str] = None
 
     def allow(self, fault: str, max_duration_s: float) -> None:
         """Refuse a fault that is not permitted or that may last too long."""
-        if self.approvals_required:
-            raise Forbidden(
-                "This host's policy demands an approval, and this agent cannot check one. "
-                'Set "required" to false under "approvals" there, or drill another host.'
-            )
         if not any(fnmatchcase(fault, pattern) for pattern in self.permit):
             raise Forbidden(f"This host's policy does not permit {fault}; it permits: {', '.join(self.permit) or '-'}.")
         if max_duration_s > self.max_duration_s:
@@ -73,12 +81,7 @@ def at_once(path: str, flags: int) -> int:
 def read_policy(path: str, owner: Optional[int]) -> Policy:
     """Read the policy; Forbidden where it is missing, wrong, or (with `owner`) writable for anybody else."""
     try:
-        with open(path, "rb", opener=at_once) as file:
-            if owner is not None:
-                _check_owner(path, os.fstat(file.fileno()), owner)
-                folder = os.path.dirname(path)  # noqa: PTH120 (as above)
-                _check_owner(folder, os.stat(folder), owner)  # noqa: PTH116 (as above)
-            raw = json.loads(file.read())
+        raw = json.loads(_owned(path, owner))
     except FileNotFoundError as error:
         raise Forbidden(
             f"This host has no policy at {path}, so the agent only reads. Its owner writes one to permit faults."
@@ -86,9 +89,19 @@ def read_policy(path: str, owner: Optional[int]) -> Policy:
     except (OSError, ValueError) as error:
         raise Forbidden(f"The policy {path} cannot be read, so the agent only reads: {error}.") from error
     try:
-        return _parse(raw)
-    except BadRequest as error:
+        return _parse(raw, owner)
+    except (BadRequest, OSError) as error:
         raise Forbidden(f"The policy {path} is wrong, so the agent only reads: {error}") from error
+
+
+def _owned(path: str, owner: Optional[int]) -> bytes:
+    """Read a file that, with its folder, nobody but its owner may write."""
+    with open(path, "rb", opener=at_once) as file:
+        if owner is not None:
+            _check_owner(path, os.fstat(file.fileno()), owner)
+            folder = os.path.dirname(path)  # noqa: PTH120 (pathlib costs 9 ms at start)
+            _check_owner(folder, os.stat(folder), owner)  # noqa: PTH116 (as above)
+        return file.read()
 
 
 def _check_owner(path: str, found: os.stat_result, owner: int) -> None:
@@ -99,15 +112,13 @@ def _check_owner(path: str, found: os.stat_result, owner: int) -> None:
         )
 
 
-def _parse(raw: object) -> Policy:
+def _parse(raw: object, owner: Optional[int]) -> Policy:
     if not isinstance(raw, dict):
         raise BadRequest("it must be a JSON object.")
     values.only(raw, "the policy", _KEYS)
     values.whole(raw, "version", 1, 1)
     protected, approvals = values.mapping(raw, "protected"), values.mapping(raw, "approvals")
     values.only(protected, "protected", frozenset({"units", "gpus"}))
-    values.only(approvals, "approvals", frozenset({"required", "allowed_signers"}))
-    values.optional_text(approvals, "allowed_signers")
     gpus = _texts(protected, "gpus", missing=())
     for gpu in gpus:
         if not gpu.startswith(("GPU-", "MIG-")):
@@ -117,9 +128,22 @@ def _parse(raw: object) -> Policy:
         max_duration_s=values.number(raw, "max_duration_s", 0.0, _LONGEST_S),
         protected_units=_texts(protected, "units", missing=()),
         protected_gpus=gpus,
-        approvals_required=values.flag(approvals, "required", default=False),
+        approvals=_approvals(approvals, owner),
         python=values.optional_text(raw, "python"),
     )
+
+
+def _approvals(raw: JsonMapping, owner: Optional[int]) -> Optional[Approvals]:
+    values.only(raw, "approvals", _APPROVALS)
+    path, names = values.optional_text(raw, "allowed_signers"), _texts(raw, "names", missing=())
+    needed = values.whole(raw, "needed", 1, _MOST_NEEDED) if "needed" in raw else 1
+    if path is not None and not os.path.isabs(path):  # noqa: PTH117 (pathlib costs 9 ms at start)
+        raise BadRequest(f"allowed_signers must be an absolute path, not {path!r}.")
+    if not values.flag(raw, "required", default=False):
+        return None
+    if path is None:
+        raise BadRequest("an approval is required, and allowed_signers does not say whose signatures count.")
+    return Approvals(_owned(path, owner), needed, names)
 
 
 def _texts(source: JsonMapping, key: str, missing: Optional[Tuple[str, ...]]) -> Tuple[str, ...]:

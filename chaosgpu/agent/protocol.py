@@ -2,6 +2,7 @@
 """One JSON object in, one out. A request of another protocol is refused: guessing could undo the wrong thing."""
 
 import json
+import re
 from typing import BinaryIO, FrozenSet
 
 from chaosgpu.agent import values
@@ -12,7 +13,9 @@ __all__ = ["PROTOCOL", "answer", "error_answer", "read_request", "write"]
 
 PROTOCOL = 1
 _LARGEST_REQUEST_BYTES = 1 << 20
-_ALWAYS = frozenset({"protocol", "operator"})
+_ALWAYS = frozenset({"protocol", "operator", "change_id"})
+# A change's name goes into logs and records: no spaces, one line.
+_CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#:-]{0,59}")
 
 
 def read_request(stream: BinaryIO) -> JsonObject:
@@ -39,6 +42,9 @@ def check_keys(request: JsonObject, verb: str, allowed: FrozenSet[str]) -> None:
     """Refuse keys that the verb does not read."""
     values.only(request, verb, allowed | _ALWAYS)
     values.optional_text(request, "operator")
+    change = values.optional_text(request, "change_id")
+    if change is not None and not _CHANGE.fullmatch(change):
+        raise BadRequest(f"change_id must be a change's name of up to 60 signs without spaces, not {change!r}.")
 
 
 def answer(body: JsonObject) -> JsonObject:

@@ -65,6 +65,7 @@ class State(_Record):
     run: str = ""
     request_sha256: str = ""
     operator: str = ""
+    granted: JsonObject = field(default_factory=dict)  # as `approved` tells it
     claims: Tuple[str, ...] = ()
     boot: Boot = field(default_factory=lambda: Boot("", 0))
     deadline_s: float = 0.0

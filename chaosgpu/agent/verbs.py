@@ -46,6 +46,8 @@ def _apply(request: JsonMapping, host: Host) -> JsonObject:
     }
     if state.skew_s is not None:
         answer["inject_skew_s"] = state.skew_s
+    if state.granted:
+        answer["granted"] = state.granted
     return answer
 
 
@@ -201,7 +203,7 @@ def _reading(name: str) -> Verb:
 VERBS: Dict[str, Tuple[Verb, FrozenSet[str]]] = {
     "apply": (
         _apply,
-        frozenset({"lease", "fault", "params", "ttl_s", "max_duration_s", "run", "inject_at", "stop_when"}),
+        frozenset({"lease", "fault", "params", "ttl_s", "max_duration_s", "run", "inject_at", "stop_when", "approval"}),
     ),
     "undo": (_undo, frozenset({"lease", "run", "all"})),
     "renew": (_renew, frozenset({"run", "leases", "ttl_s"})),

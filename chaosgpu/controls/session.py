@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from chaoslib import substitute
 from chaoslib.types import Configuration, Secrets
 
+from chaosgpu.controls import granted
 from chaosgpu.controls.around import dry_of, plan_of, why_not_around
 from chaosgpu.controls.checks import declared_actions, why_refused
 from chaosgpu.controls.hits import Hit, named_hosts, what_is_hit
@@ -141,6 +143,7 @@ class Session:
         self.held.enter_context(directory.keep_alive(folder))
         self.run = run
         self._choose(run)
+        by = self._granted(run)
         experiment = redact(_object(directory.plain(dict(self.experiment))))
         written = json.dumps(experiment, sort_keys=True, ensure_ascii=False).encode()
         run.ledger.append(
@@ -149,10 +152,20 @@ class Session:
             experiment_sha256=hashlib.sha256(written).hexdigest(),
             dry=self.dry,
             hits=[hit.as_json() for hit in self.hits()],
+            **by,
             **self._fleet(run),
         )
         directory.write_json(folder / "experiment.json", experiment)
         activate(run)
+
+    def _granted(self, run: Run) -> JsonObject:
+        """Take up the change and the approval that the run goes by, and return what the record says of them."""
+        try:
+            run.approval = granted.approval(os.environ)
+            return granted.change(os.environ)
+        except BadArgument as error:
+            self.unchosen = self.unchosen or str(error)
+            return {}
 
     def _choose(self, run: Run) -> None:
         """Choose the hosts of all actions at once; from here on the run knows them by name."""

@@ -5,10 +5,8 @@ The statement follows from the plan's bytes alone and has their digest, so that 
 It is made anew for each check, never read from a file: no byte of it is anybody else's to choose.
 """
 
-import base64
 import datetime as dt
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,22 +14,31 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from chaosgpu.agent.approvals.people import NAME, holders, person, same_person
+from chaosgpu.agent.approvals.statement import NAMESPACE, write
 from chaosgpu.drill.command import Done, Run, run_command
 from chaosgpu.drill.planfile import Written
 from chaosgpu.drill.window import openings, zone_of
 from chaosgpu.errors import BadArgument, Refused
-from chaosgpu.fleet.values import JsonObject
+from chaosgpu.fleet.values import JsonObject, JsonValue
 from chaosgpu.lease.ids import stamp
 
-__all__ = ["NAMESPACE", "Approval", "approvals_of", "folder_of", "same_person", "sign", "statement", "why_not_approved"]
+__all__ = [
+    "NAMESPACE",
+    "Approval",
+    "approvals_of",
+    "folder_of",
+    "for_hosts",
+    "same_person",
+    "sign",
+    "statement",
+    "why_not_approved",
+]
 
-NAMESPACE = "chaosgpu-approval-v1"
 _WITHIN_S = 20.0
 _SIGN_WITHIN_S = 120.0  # a person may have to touch a key
 _LARGEST = 64 * 1024
 _KEY = re.compile(r"key (SHA256:[A-Za-z0-9+/]{43})")
-_BLOB = re.compile(r"\s(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+\s+([A-Za-z0-9+/]{40,}={0,2})")
-_NAME = re.compile(r"[A-Za-z0-9._+@-]{1,120}")
 
 # Times that ssh-keygen reads are local ones.
 _run: Run = partial(run_command, environment={"TZ": "UTC", "LC_ALL": "C"})
@@ -62,8 +69,6 @@ def statement(written: Written) -> bytes:
     last = dt.datetime.combine(plan.approvals.valid_until + dt.timedelta(days=1), dt.time(), zone_of(plan.window))
     first = next(iter(openings(plan.window)), None)
     said: JsonObject = {
-        "statement": "I approve this drill",
-        "version": 1,
         "plan_sha256": written.sha256,
         "drill": plan.drill,
         "title": plan.title,
@@ -76,7 +81,13 @@ def statement(written: Written) -> bytes:
         "not_before": None if first is None else stamp(first.opens),
         "not_after": stamp(last),
     }
-    return (json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n").encode()
+    return write(said)
+
+
+def for_hosts(written: Written, approvals: Sequence[Approval]) -> JsonObject:
+    """Return what a host that demands an approval is given to judge."""
+    signatures: list[JsonValue] = [{"by": one.by, "signature": one.signature.decode()} for one in approvals]
+    return {"statement": statement(written).decode(), "signatures": signatures}
 
 
 def folder_of(plan: Path) -> Path:
@@ -84,14 +95,9 @@ def folder_of(plan: Path) -> Path:
     return plan.with_name(f"{plan.name}.approvals")
 
 
-def same_person(one: str, other: str) -> bool:
-    """Tell whether two names may mean one person: alice and alice@lab do. In doubt they are the same."""
-    return one.partition("@")[0].casefold() == other.partition("@")[0].casefold()
-
-
 def sign(written: Written, key: Path, by: str, run: Run = _run) -> Path:
     """Sign a plan with a key, which may be a public one whose private half an agent holds; return the signature."""
-    if not _NAME.fullmatch(by):
+    if not NAME.fullmatch(by):
         raise BadArgument(f"--as must be a name of the allowed signers, such as bob@lab, not {by!r}.")
     if same_person(by, written.plan.operator):
         raise Refused(
@@ -127,7 +133,7 @@ def why_not_approved(
     if now >= _end(written):
         return f"The approvals of {written.plan.drill} count until {written.plan.approvals.valid_until}: plan it anew."
     good, bad = approvals_of(written, allowed_signers, operators, now)
-    people = {one.by.partition("@")[0].casefold() for one in good}
+    people = {person(one.by) for one in good}
     count = min(len(people), len({one.key for one in good}))  # neither two names of one key nor two keys of one name
     if count >= needed:
         return None
@@ -171,7 +177,7 @@ class _Judge:
             raw = path.read_bytes()
         except OSError as error:
             return f"{path.name} could not be read: {error.strerror}"
-        if not _NAME.fullmatch(by) or len(raw) > _LARGEST:
+        if not NAME.fullmatch(by) or len(raw) > _LARGEST:
             return f"{path.name} is no signature of a person"
         if any(same_person(by, one) for one in self.operators):
             return f"{by} is the operator, and nobody approves what is his own"
@@ -184,29 +190,13 @@ class _Judge:
         key = _KEY.search(done.out.decode(errors="replace"))
         if done.status != 0 or key is None:
             return f"the signature of {by} does not hold for this plan: {_shorter(done)}"
-        holders = _holders(self.allowed_signers, key[1])
-        if not holders or any(set("*?!") & {*name} for name in holders):
+        names = holders(self.allowed_signers.read_text(encoding="utf-8", errors="replace"), key[1])
+        if not names or any(set("*?!") & {*name} for name in names):
             return f"the key of {by} is not that of a named person in the allowed signers"
-        others = [name for name in holders for one in self.operators if same_person(name, one)]
+        others = [name for name in names for one in self.operators if same_person(name, one)]
         if others:
             return f"the key of {by} is also that of {others[0]}, the operator"
         return Approval(by, key[1], raw)
-
-
-def _holders(allowed_signers: Path, key: str) -> list[str]:
-    """Return whose key it is by every line of the allowed signers: ssh-keygen tells the first line alone."""
-    found = []
-    for line in allowed_signers.read_text(encoding="utf-8", errors="replace").splitlines():
-        blob = _BLOB.search(line)
-        if line.startswith("#") or blob is None:
-            continue
-        try:
-            digest = hashlib.sha256(base64.b64decode(blob[1])).digest()
-        except ValueError:
-            continue
-        if "SHA256:" + base64.b64encode(digest).decode().rstrip("=") == key:
-            found += [name for name in line.split()[0].strip('"').split(",") if name]
-    return found
 
 
 def _shorter(done: Done) -> str:

@@ -5,6 +5,7 @@ import datetime as dt
 import os
 from pathlib import Path
 
+from chaosgpu.drill.approval import for_hosts
 from chaosgpu.drill.checks import Ready
 from chaosgpu.drill.judging import judged, worst
 from chaosgpu.drill.means import Ended, Means
@@ -16,9 +17,12 @@ from chaosgpu.drill.state import DrillFolder, Part
 from chaosgpu.drill.syslog import words
 from chaosgpu.errors import ChaosGpuError
 from chaosgpu.fleet.values import JsonObject
+from chaosgpu.lease.directory import write_json
 from chaosgpu.lease.verdict import Verdict
 
 __all__ = ["Begun", "Course"]
+
+_APPROVAL = "approval.json"
 
 
 class Begun(Exception):
@@ -111,6 +115,9 @@ class Course:
         environment = {"CHAOSGPU_RUNS": str(runs), "CHAOSGPU_DRILL": part.attempt}
         if self._written.plan.change_id is not None:
             environment["CHAOSGPU_CHANGE_TICKET"] = self._written.plan.change_id
+        if self._ready.approvals:
+            environment["CHAOSGPU_APPROVAL"] = str(self._folder.path / _APPROVAL)
+            write_json(self._folder.path / _APPROVAL, for_hosts(self._written, self._ready.approvals))
         step = Step(file, tuple(loaded.settings), part.deadline_s, loaded.planned.undo_minutes * 60, environment)
         try:
             played = means.player(step, lambda: self._why_stop(0), means.room.line)

@@ -5,6 +5,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +37,15 @@ __all__ = [
     "ask_many",
     "ask_raw",
     "ask_together",
+    "change_id",
     "command_of",
     "operator",
     "use_inventory",
     "use_transport",
 ]
+
+# As the plan of a drill has it: it goes into logs and records.
+_CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#:-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,15 @@ def operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a uid without a name, as in a container
         return f"uid {os.getuid()}"
+
+
+def change_id() -> str | None:
+    """Return the change that this belongs to, from CHAOSGPU_CHANGE_TICKET; hosts write it to their syslog.
+
+    None where there is none, or what is there is no change's name: nothing that has to be undone waits for that.
+    """
+    found = os.environ.get("CHAOSGPU_CHANGE_TICKET", "")
+    return found if _CHANGE.fullmatch(found) else None
 
 
 def command_of(host: str) -> tuple[str, ...] | None:
@@ -183,7 +197,9 @@ def _read(questions: Sequence[Question], replies: Replies) -> list[JsonObject | 
 
 
 def _document(host: str, verb: str, request: JsonObject) -> bytes:
+    change = change_id()
+    common: JsonObject = {"protocol": PROTOCOL, "operator": operator(), **({"change_id": change} if change else {})}
     try:
-        return json.dumps({"protocol": PROTOCOL, "operator": operator(), **request}, allow_nan=False).encode()
+        return json.dumps({**common, **request}, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise BadArgument(f"The request {verb!r} for {host} cannot be written as JSON: {error}.") from error

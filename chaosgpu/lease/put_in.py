@@ -83,6 +83,8 @@ def _request(run: Run, order: Order) -> JsonObject:
         request["inject_at"] = order.start.inject_at_s
     if run.stop_when is not None:
         request["stop_when"] = run.stop_when
+    if run.approval:
+        request["approval"] = run.approval
     return request
 
 
@@ -148,6 +150,7 @@ def _record(run: Run, order: Order, answer: JsonObject) -> JsonObject | ChaosGpu
             expires_in_s=expires_in_s,
             boottime_s=number(answer, "boottime_s"),
             inject_skew_s=number(answer, "inject_skew_s"),
+            **({"granted": answer["granted"]} if answer.get("granted") else {}),
         )
     except LedgerBroken as error:
         run.lacks(str(error))

@@ -34,6 +34,8 @@ class Run:
     gaps: list[str] = field(default_factory=list)
     # Conditions that each host watches for each fault of the run, as the agent reads them.
     stop_when: JsonObject | None = None
+    # What hosts that demand an approval are given to judge.
+    approval: JsonObject = field(default_factory=dict)
     # Where leases of a fleet are renewed: for how long at a time.
     fleet_ttl_s: float | None = None
     # When the hosts were last asked how its leases stand, on this controller's monotonic clock.

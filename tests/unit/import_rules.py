@@ -60,9 +60,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
 }
 # Words of the protocol are shared over the process boundary, and nothing that does anything: those for JSON values,
-# and the names and parameters of the host's stop conditions with the check of a tree of them.
+# the names and parameters of the host's stop conditions with the check of a tree of them, and what an approval says
+# with who is who among those that sign it.
 SHARED = frozenset(
-    {"chaosgpu.agent.values"} | {f"chaosgpu.agent.stops.{name}" for name in ("contract", "registry", "tree")}
+    {"chaosgpu.agent.values"}
+    | {f"chaosgpu.agent.stops.{name}" for name in ("contract", "registry", "tree")}
+    | {f"chaosgpu.agent.approvals.{name}" for name in ("people", "statement")}
 )
 
 

@@ -55,8 +55,11 @@ def note(folder: Path, body: JsonObject) -> None:
     write_document(str(folder), _DOCUMENT, body)
 
 
-def permit(tools: Tools) -> None:
-    """Refuse to change packages where the host's policy would refuse the fault that does."""
+def permit(tools: Tools, *, lasting: bool = False) -> None:
+    """Refuse to change packages where the host's policy would refuse the fault that does.
+
+    `lasting`: for good, which no approval of a drill covers. What a drill has changed under one may always go back.
+    """
     if "CHAOSGPU_AGENT_HOME" in os.environ:
         raise Forbidden(
             f"Under CHAOSGPU_AGENT_HOME={os.environ['CHAOSGPU_AGENT_HOME']} no package of this host is touched. Unset "
@@ -64,7 +67,13 @@ def permit(tools: Tools) -> None:
         )
     if tools.root == "/" and os.geteuid() != 0:
         raise Refused(f"Only root may change packages, and this agent runs as user {os.geteuid()}.")
-    read_policy(str(tools.path(SYSTEM_POLICY)), os.geteuid()).allow(_RULE, 0.0)
+    policy = read_policy(str(tools.path(SYSTEM_POLICY)), os.geteuid())
+    policy.allow(_RULE, 0.0)
+    if lasting and policy.approvals is not None:
+        raise Forbidden(
+            "This host's policy demands approvals, and a change of packages for good is no drill that has one. Whoever "
+            'answers for this host sets "required" to false under "approvals" for the time of it.'
+        )
     for name in (f"{HOME}/HALT", RUN_HALT):
         if os.path.lexists(tools.path(name)):
             raise Halted(f"This host was halted ({name} is there): resume it with a reason first (chaosgpu resume).")

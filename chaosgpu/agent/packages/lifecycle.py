@@ -132,7 +132,7 @@ def install(request: JsonMapping, tools: Tools) -> JsonObject:
     answer: JsonObject = {**found.to_json(), **_texts(found, facts, wanted, guarded=False)}
     if not found.moving:
         return {**answer, "changed": torn, **_running(tools)}
-    drills.permit(tools)
+    drills.permit(tools, lasting=True)
     drills.refuse_busy(tools)
     wait_free(tools, _LOCK_S)
     if check:

@@ -21,7 +21,7 @@ from chaosgpu.agent.guard import allow, allow_claims
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.lease import apply
 from chaosgpu.agent.mend import mend, mend_ours, why_over
-from chaosgpu.agent.policy import Policy
+from chaosgpu.agent.policy import Approvals, Policy
 from chaosgpu.agent.revert import revert
 from chaosgpu.agent.watchdog.watch import BACK_OFF_S, watch
 from support.kernel_steps import Bench, Holder
@@ -213,14 +213,27 @@ def test_a_store_that_cannot_be_read_is_looked_at_again(bench: Bench, capsys: py
 
 
 def test_a_halted_host_takes_no_fault_and_the_policy_has_the_last_word(bench: Bench) -> None:
-    assert allow(bench.host, "test.file.set", 600.0) == Policy(("test.*",), 600.0)
+    order = replace(bench.order(), max_duration_s=600.0)
+    assert allow(bench.host, order) == (Policy(("test.*",), 600.0), {})
+    assert allow(bench.host, replace(order, change_id="CHG-1"))[1] == {"change_id": "CHG-1"}
     with pytest.raises(Forbidden):
-        allow(bench.host, "gpu.burn", 1.0)
+        allow(bench.host, replace(order, fault="gpu.burn"))
     with pytest.raises(Forbidden):
-        allow(bench.host, "test.file.set", 601.0)
+        allow(bench.host, replace(order, max_duration_s=601.0))
     halt.latch(bench.host, "me", "pager")
     with pytest.raises(Halted):
-        allow(bench.host, "test.file.set", 1.0)
+        allow(bench.host, order)
+
+
+def test_an_approval_that_is_demanded_is_judged_before_anything_is_touched(bench: Bench) -> None:
+    demanding = replace(bench.host, read_policy=lambda: Policy(("test.*",), 600.0, approvals=Approvals(b"")))
+    with pytest.raises(Forbidden, match="demands an approval, and none came with the fault"):
+        apply(demanding, bench.order())
+    assert bench.lease().seen() is None
+
+
+def test_by_what_a_lease_goes_is_in_its_record(bench: Bench) -> None:
+    assert apply(bench.host, replace(bench.order(), change_id="CHG-1")).granted == {"change_id": "CHG-1"}
 
 
 def test_a_lab_touches_simulated_gpus_only(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from chaosgpu.agent.guard import allow_claims
 from chaosgpu.agent.home import Home
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.main import Parts, _host
-from chaosgpu.agent.policy import Policy, read_policy
+from chaosgpu.agent.policy import Approvals, Policy, read_policy
 from support.agent_host import POLICY, AgentHost
 
 FULL: dict[str, Any] = {
@@ -101,9 +101,41 @@ def test_only_what_is_permitted_is_permitted(fault: str, max_duration_s: float, 
         policy.allow(fault, max_duration_s)
 
 
-def test_a_demanded_approval_that_cannot_be_checked_is_a_refusal() -> None:
-    with pytest.raises(Forbidden, match="approval"):
-        Policy(("*",), 600, approvals_required=True).allow("gpu.burn", 1)
+def demanding(tmp_path: Path, **changes: object) -> str:
+    signers = tmp_path / "allowed_signers"
+    signers.write_text("bob@lab ssh-ed25519 AAAA\n")
+    signers.chmod(0o644)
+    return written(tmp_path, {**FULL, "approvals": {"required": True, "allowed_signers": str(signers), **changes}})
+
+
+def test_whose_signatures_count_is_read_with_the_policy(tmp_path: Path) -> None:
+    policy = read_policy(demanding(tmp_path, needed=2, names=["rack1-gpu3"]), tmp_path.stat().st_uid)
+    assert policy.approvals == Approvals(b"bob@lab ssh-ed25519 AAAA\n", 2, ("rack1-gpu3",))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"allowed_signers": None},
+        {"allowed_signers": "allowed_signers"},
+        {"allowed_signers": "/nonexistent/allowed_signers"},
+        {"needed": 0},
+        {"needed": "two"},
+        {"names": "rack1-gpu3"},
+        {"signers": []},
+    ],
+)
+def test_approvals_that_nobody_could_judge_permit_nothing(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(Forbidden, match="only reads"):
+        read_policy(demanding(tmp_path, **wrong), None)
+
+
+def test_allowed_signers_that_others_may_write_permit_nothing(tmp_path: Path) -> None:
+    path = demanding(tmp_path)
+    (tmp_path / "allowed_signers").chmod(0o666)
+    with pytest.raises(Forbidden, match="writable for nobody else"):
+        read_policy(path, tmp_path.stat().st_uid)
+    assert read_policy(path, None).approvals is not None
 
 
 @pytest.mark.parametrize("claim", ["gpu:GPU-5c:memory", "gpu:GPU-5c@sim1:clocks", "unit:slurmd.service"])

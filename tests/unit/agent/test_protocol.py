@@ -70,7 +70,7 @@ def test_every_verb_has_a_schema_with_exactly_the_keys_that_it_reads(verb: str) 
     schema = json.loads((SCHEMAS / f"{verb}.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema["request"])
     jsonschema.Draft202012Validator.check_schema(schema["answer"])
-    assert set(schema["request"]["properties"]) == VERBS[verb][1] | {"protocol", "operator"}
+    assert set(schema["request"]["properties"]) == VERBS[verb][1] | {"protocol", "operator", "change_id"}
     assert schema["request"]["additionalProperties"] is False
 
 
