@@ -94,6 +94,7 @@ def main(
         request = protocol.read_request(stdin)
         run, keys = VERBS[verb]
         protocol.check_keys(request, verb, keys)
+        protocol.arm(request)
         operator = operator_of(request, environment, os.getuid())
         if verb in CHANGING:
             log_verb(parts.dev_log, verb, operator, request, "asked")

@@ -3,17 +3,19 @@
 
 import json
 import re
+import signal
 from typing import BinaryIO, FrozenSet
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import AgentError, BadRequest
 from chaosgpu.agent.values import JsonObject
 
-__all__ = ["PROTOCOL", "answer", "error_answer", "read_request", "write"]
+__all__ = ["PROTOCOL", "answer", "arm", "error_answer", "read_request", "write"]
 
 PROTOCOL = 1
 _LARGEST_REQUEST_BYTES = 1 << 20
-_ALWAYS = frozenset({"protocol", "operator", "change_id"})
+_ALWAYS = frozenset({"protocol", "operator", "change_id", "deadline_s"})
+_LONGEST_S = 86400.0
 # A change's name goes into logs and records: no spaces, one line.
 _CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#:-]{0,59}")
 
@@ -45,6 +47,16 @@ def check_keys(request: JsonObject, verb: str, allowed: FrozenSet[str]) -> None:
     change = values.optional_text(request, "change_id")
     if change is not None and not _CHANGE.fullmatch(change):
         raise BadRequest(f"change_id must be a change's name of up to 60 signs without spaces, not {change!r}.")
+
+
+def arm(request: JsonObject) -> None:
+    """Have the kernel end this process when its `deadline_s` is over: whoever asked no longer waits for it.
+
+    That is one more death at any moment, and whatever it was at is put back as after every other.
+    """
+    if request.get("deadline_s") is not None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, values.number(request, "deadline_s", 0.1, _LONGEST_S))
 
 
 def answer(body: JsonObject) -> JsonObject:

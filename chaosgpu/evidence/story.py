@@ -37,6 +37,8 @@ class LeaseTimes:
     restored: JsonObject = field(default_factory=dict)
     reason: str | None = None
     unverified: str | None = None
+    # Whose approvals the host itself has judged and found good.
+    approved_by: tuple[str, ...] = ()
     host_history: list[JsonValue] = field(default_factory=list)
 
     @property
@@ -80,6 +82,7 @@ class Story:
 
     run: str = ""
     title: str = ""
+    change_id: str | None = None
     planned: str | None = None
     started: str | None = None
     finished: str | None = None
@@ -105,6 +108,7 @@ def tell(entries: Sequence[JsonObject]) -> Story:
     return Story(
         run=_text(entries[0], "run") or "" if entries else "",
         title=_text(planned, "title") or "",
+        change_id=_text(planned, "change_id"),
         planned=_text(planned, "at"),
         started=_text(started, "at"),
         finished=_text(finished, "at"),
@@ -176,6 +180,7 @@ def _follow(lease: LeaseTimes, what: str, entry: JsonObject) -> None:
         value = entry.get(name)
         if isinstance(value, dict):
             setattr(lease, name, value)
+    lease.approved_by = _approvers(entry.get("granted")) or lease.approved_by
     if what == "unverified":
         lease.unverified = _text(entry, "reason") or "it could not be seen"
     elif what == "active" and lease.active is not None:
@@ -189,6 +194,12 @@ def _follow(lease: LeaseTimes, what: str, entry: JsonObject) -> None:
         lease.ended_by = _text(entry, "ended_by")
         history = entry.get("host_history")
         lease.host_history = history if isinstance(history, list) else []
+
+
+def _approvers(granted: JsonValue) -> tuple[str, ...]:
+    """Return whose approval a host says that it has judged."""
+    signed = granted.get("approved_by") if isinstance(granted, dict) else None
+    return tuple(str(one.get("by")) for one in signed if isinstance(one, dict)) if isinstance(signed, list) else ()
 
 
 def _check(entry: JsonObject) -> Check:

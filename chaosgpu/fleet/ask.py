@@ -44,6 +44,10 @@ __all__ = [
     "use_transport",
 ]
 
+# Nobody's patience ends a way back halfway; what else the host is asked, it ends by itself when nobody waits any more.
+_PUTS_BACK = ("undo", "sweep", "halt")
+_LATER_S = 2.0
+_LONGEST_S = 86400.0
 # As the plan of a drill has it: it goes into logs and records.
 _CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#:-]{0,59}")
 
@@ -141,7 +145,7 @@ def ask_everyone(verb: str, request: JsonObject, timeout_s: float) -> dict[str, 
     transport = _Chosen.transport
     if are_known() or not isinstance(transport, EveryoneTransport):
         return ask_many(verb, dict.fromkeys(known_hosts(), request), timeout_s)
-    errand = Errand(verb, _document("every host", verb, request), seconds("timeout_s", timeout_s))
+    errand = Errand(verb, _document("every host", verb, request, timeout_s), seconds("timeout_s", timeout_s))
     replies = transport.carry_everyone(errand)
     take_known(replies)
     asked = [Question(host, verb, request, timeout_s) for host in replies]
@@ -182,7 +186,7 @@ def _raw(questions: Sequence[Question]) -> list[JsonObject | ChaosGpuError]:
 def _errands(questions: Sequence[Question]) -> Errands:
     errands: dict[str, list[Errand]] = {}
     for one in questions:
-        document = _document(one.host, one.verb, one.request)
+        document = _document(one.host, one.verb, one.request, one.timeout_s)
         errands.setdefault(one.host, []).append(Errand(one.verb, document, seconds("timeout_s", one.timeout_s)))
     return errands
 
@@ -196,10 +200,14 @@ def _read(questions: Sequence[Question], replies: Replies) -> list[JsonObject | 
     ]
 
 
-def _document(host: str, verb: str, request: JsonObject) -> bytes:
+def _document(host: str, verb: str, request: JsonObject, timeout_s: float) -> bytes:
+    whole: JsonObject = {"protocol": PROTOCOL, "operator": operator()}
     change = change_id()
-    common: JsonObject = {"protocol": PROTOCOL, "operator": operator(), **({"change_id": change} if change else {})}
+    if change is not None:
+        whole["change_id"] = change
+    if verb not in _PUTS_BACK:
+        whole["deadline_s"] = min(seconds("timeout_s", timeout_s) + _LATER_S, _LONGEST_S)
     try:
-        return json.dumps({**common, **request}, allow_nan=False).encode()
+        return json.dumps({**whole, **request}, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise BadArgument(f"The request {verb!r} for {host} cannot be written as JSON: {error}.") from error

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -27,6 +28,8 @@ _ROOMS = ("agent", "packages", "service")
 _AGENT = "/usr/libexec/chaosgpu/agent.pyz"
 _PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _WORD = re.compile(r"[a-z][a-z-]*")
+# Nobody's patience ends a way back halfway.
+_PUTS_BACK = ("undo", "sweep", "halt")
 _WITHIN_S = 120
 _LONGEST_S = 86400
 # A room breaks itself off at its deadline; what is over by so much more is ended from outside, where that may be done.
@@ -121,10 +124,12 @@ class _Asked:
     def document(self, *, check: bool) -> bytes:
         """Return the request as it travels."""
         ours: Any = {"protocol": 1, "operator": self.operator}
-        if self.room != "agent":
+        if self.room != "agent" or self.verb not in _PUTS_BACK:
             ours["deadline_s"] = self.within_s
-            if check and self.changes:
-                ours["check"] = True
+        if self.room == "agent":
+            ours.update(_granted(self.verb))
+        elif check and self.changes:
+            ours["check"] = True
         return json.dumps({**self.request, **ours}).encode()
 
     def why_no_answer(self, done: Any) -> str:
@@ -133,6 +138,18 @@ class _Asked:
         sentence = _NOT_STARTED.get(done["rc"], "`{what}` gave no answer (exit status {status}): {said}.")
         words = {"agent": self.agent, "what": self.what, "within_s": self.within_s, "status": done["rc"]}
         return sentence.format(said=said or "it said nothing", **words)
+
+
+def _granted(verb: Any) -> Any:
+    """Return by what a drill goes: its change, and with a fault the approval for hosts that demand one."""
+    change, path = os.environ.get("CHAOSGPU_CHANGE_TICKET"), os.environ.get("CHAOSGPU_APPROVAL")
+    found = {"change_id": change} if change else {}
+    if verb != "apply" or not path:
+        return found
+    try:
+        return {**found, "approval": json.loads(Path(path).read_text(encoding="utf-8"))}
+    except (OSError, ValueError) as error:
+        raise AnsibleActionFail(f"the approval {path} (CHAOSGPU_APPROVAL) cannot be read: {error}.") from error
 
 
 def _operator(task_vars: Any) -> str:

@@ -27,6 +27,7 @@ ZONE = "Asia/Kolkata"  # half an hour beside every whole one: a timer in another
 WITHIN_S = 300.0
 COMMAND = str(Path(sys.executable).with_name("chaosgpu"))
 FOLDER = "/srv/drills"
+POLICY = "/etc/chaosgpu/policy.json"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def _write(host: Host, name: str, text: str) -> None:
     host.run(["sh", "-c", f"cat > {shlex.quote(f'{FOLDER}/{name}')}"], text, check=True)
 
 
-def _call(host: Host, *words: str) -> str:
+def _call(host: Host, *words: str, status: int = 0) -> str:
     given = [
         "env",
         "-C",
@@ -58,7 +59,9 @@ def _call(host: Host, *words: str) -> str:
         f"{FOLDER}/site.yaml",
         *words,
     ]
-    return host.run(given, timeout_s=120, check=True).stdout
+    done = host.run(given, timeout_s=120)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def _log(host: Host) -> list[dict[str, Any]]:
@@ -163,3 +166,40 @@ def test_a_drill_that_an_outage_swallowed_is_on_record_minutes_after_the_host_is
     assert log[1]["reason"].startswith("this machine was down when it was due")
     assert "nothing" not in _call(controller, "schedule", "--check")
     assert len(_log(controller)) == 2
+
+
+def test_a_host_that_demands_an_approval_takes_the_approved_drill_and_nothing_beside_it(
+    controller: Host, tmp_path: Path
+) -> None:
+    name = _plan(controller, tmp_path, "approved", _now())
+    policy = json.loads(controller.run(["cat", POLICY], check=True).stdout)
+    signers = "/etc/chaosgpu/allowed_signers"
+    given = {"required": True, "allowed_signers": signers, "names": ["localhost"]}
+    controller.run(["cp", POLICY, "/root/policy.json"], check=True)
+    controller.run(["cp", f"{FOLDER}/allowed_signers", signers], check=True)
+    try:
+        controller.run(["sh", "-c", f"cat > {POLICY}"], json.dumps({**policy, "approvals": given}), check=True)
+        plain = ["env", "-C", FOLDER, "PYTHONDONTWRITEBYTECODE=1", str(Path(COMMAND).with_name("chaos")), "run"]
+        beside = controller.run([*plain, f"{FOLDER}/cap.json"], timeout_s=120)
+        assert beside.returncode != 0
+        assert "demands an approval, and none came with the fault" in beside.stdout + beside.stderr
+        assert controller.gpus().settings()[0]["power_limit_mw"] == 700_000
+
+        assert "DRILL VERDICT passed" in _call(controller, "run", name)
+        ledger = controller.run(["sh", "-c", f"cat {FOLDER}/drills/*-approved/runs/2*/ledger.jsonl"], check=True).stdout
+        lines = [json.loads(line) for line in ledger.splitlines()]
+        active = next(one for one in lines if one["type"] == "lease.active")
+        assert [one["by"] for one in active["granted"]["approved_by"]] == ["bob@lab"]
+        assert active["granted"]["change_id"] == "CHG-7"
+        journal = controller.run(["journalctl", "--no-pager", "-t", "chaosgpu-agent"]).stdout
+        assert "apply done operator=" in journal
+        assert "change_id=CHG-7" in journal
+
+        # Whoever may write to the controller alone cannot widen it: the host has its own allowed signers.
+        (tmp_path / "strangers").mkdir()
+        stranger = People(tmp_path / "strangers", ("bob@lab",))
+        controller.run(["sh", "-c", f"cat > {signers}"], stranger.allowed_signers.read_text(), check=True)
+        assert "has no signature that holds here" in _call(controller, "run", name, status=4)
+    finally:
+        controller.run(["cp", "/root/policy.json", POLICY], check=True)
+    assert controller.gpus().settings()[0]["power_limit_mw"] == 700_000

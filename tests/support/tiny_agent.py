@@ -63,6 +63,8 @@ class TinyAgent:
             "state": "active",
             "deadline": time.monotonic() + float(str(request["ttl_s"])),
             "ended_by": None,
+            "approval": request.get("approval"),
+            "change_id": request.get("change_id"),
         }
         leases[name] = lease
         self.save(leases)
@@ -85,6 +87,7 @@ class TinyAgent:
             "tier": "T1",
             "fidelity": "exact",
             "prior": {"flag": False},
+            "granted": {"change_id": request["change_id"]} if "change_id" in request else {},
             "observed": observed,
             "expires_in_s": request["ttl_s"],
             "boottime_s": time.clock_gettime(time.CLOCK_BOOTTIME),

@@ -10,7 +10,7 @@ from typing import Optional, Tuple
 from chaosgpu.agent.approvals.statement import NAMESPACE
 from chaosgpu.agent.errors import Unanswered
 
-__all__ = ["key_of"]
+__all__ = ["key_of", "ssh_keygen"]
 
 _KEY = re.compile(r"key (SHA256:[A-Za-z0-9+/]{43})")
 _PLACES = ("/usr/bin/ssh-keygen", "/usr/local/bin/ssh-keygen", "/bin/ssh-keygen")
@@ -19,9 +19,14 @@ _PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 _WITHIN_S = 20.0
 
 
+def ssh_keygen() -> Optional[str]:
+    """Return this host's ssh-keygen, or None where there is none."""
+    return next((path for path in _PLACES if os.path.exists(path)), None)  # noqa: PTH110 (pathlib costs 9 ms at start)
+
+
 def key_of(signers: bytes, by: str, statement: bytes, signature: bytes) -> Tuple[Optional[str], str]:
     """Return the fingerprint of the key with which `by` has signed the statement, or None and what was said."""
-    program = next((path for path in _PLACES if os.path.exists(path)), None)  # noqa: PTH110 (as all of the agent)
+    program = ssh_keygen()
     if program is None:
         raise Unanswered("This host has no ssh-keygen, so no approval can be checked: install the OpenSSH client.")
     held = [_in_memory(name, content) for name, content in (("signers", signers), ("signature", signature))]

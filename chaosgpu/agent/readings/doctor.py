@@ -7,6 +7,7 @@ import sys
 from typing import Callable, List, Optional, Tuple
 
 from chaosgpu.agent import values
+from chaosgpu.agent.approvals.signatures import ssh_keygen
 from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.faults.contract import Driver
 from chaosgpu.agent.host import Host
@@ -99,7 +100,12 @@ def _filesystem(folder: str) -> str:
 
 def _policy(host: Host) -> Verdict:
     policy = host.read_policy()
-    return True, f"It permits {', '.join(policy.permit) or 'nothing'} for at most {policy.max_duration_s:g} s."
+    said = f"It permits {', '.join(policy.permit) or 'nothing'} for at most {policy.max_duration_s:g} s"
+    if policy.approvals is None:
+        return True, f"{said}."
+    if ssh_keygen() is None:
+        return False, f"{said}, with an approval that cannot be checked: there is no ssh-keygen. Install OpenSSH."
+    return True, f"{said}, and only what {policy.approvals.needed} others than the operator have approved."
 
 
 def _boot_id() -> Verdict:

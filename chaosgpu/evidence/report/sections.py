@@ -8,7 +8,7 @@ from chaosgpu.evidence.contents import Contents, read_json
 from chaosgpu.evidence.difference import differences
 from chaosgpu.evidence.report.span import Window, seconds_of
 from chaosgpu.evidence.report.text import brief, duration, safe, table, tag
-from chaosgpu.evidence.story import LeaseTimes
+from chaosgpu.evidence.story import LeaseTimes, Story
 
 __all__ = ["deficiencies", "hosts", "key_facts", "lacking", "safety", "unsigned"]
 
@@ -46,6 +46,8 @@ def key_facts(contents: Contents, windows: Sequence[Window]) -> str:
         ("Run", contents.run, "small wide"),
     ]
     attempt = contents.attempt
+    if story.change_id is not None:
+        facts.insert(0, ("Change", story.change_id, "small"))
     if attempt is not None:
         facts.insert(0, ("Drill", attempt.drill, "small"))
         approvers = ", ".join(str(entry["by"]) for entry in contents.approvals)
@@ -72,10 +74,18 @@ def safety(contents: Contents) -> str:
         ("Faults that were not put back (stuck)", str(len(stuck))),
         ("Faults whose end is not recorded", str(len(open_ones))),
         ("Residue on hosts, noted in the site's log", residue),
+        ("Faults whose approval their host judged itself", _judged(story)),
         ("Stop signals", ", ".join(story.signals) or "none"),
         ("Undone by", ", ".join(sorted({lease.ended_by for lease in story.leases if lease.ended_by})) or "—"),
     ]
     return tag("section", tag("h2", "Safety") + table(("What", "Found"), [(safe(a), safe(b)) for a, b in rows]))
+
+
+def _judged(story: Story) -> str:
+    """Say how many faults a host has let in by an approval, and by whose."""
+    judged = [lease for lease in story.leases if lease.approved_by]
+    by = ", ".join(sorted({name for lease in judged for name in lease.approved_by}))
+    return f"{len(judged)} of {len(story.leases)}, approved by {by}" if judged else "none: no host demanded one"
 
 
 def _undo_s(lease: LeaseTimes) -> float | None:

@@ -2,6 +2,7 @@
 """What comes in is checked, what goes out is one JSON object, and both are as the schemas say."""
 
 import json
+import signal
 import socket
 import time
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_every_verb_has_a_schema_with_exactly_the_keys_that_it_reads(verb: str) 
     schema = json.loads((SCHEMAS / f"{verb}.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema["request"])
     jsonschema.Draft202012Validator.check_schema(schema["answer"])
-    assert set(schema["request"]["properties"]) == VERBS[verb][1] | {"protocol", "operator", "change_id"}
+    assert set(schema["request"]["properties"]) == VERBS[verb][1] | {"protocol", "operator", "change_id", "deadline_s"}
     assert schema["request"]["additionalProperties"] is False
 
 
@@ -179,3 +180,20 @@ def test_a_dead_log_does_not_keep_a_fault_in_force(host: AgentHost) -> None:
 def test_the_operator_is_the_one_behind_awx_sudo_or_the_login(environment: dict[str, str], operator: str) -> None:
     assert operator_of({}, environment, 7) == operator
     assert operator_of({"operator": "ann"}, environment, 7) == f"ann (here: {operator})"
+
+
+def test_a_verb_ends_when_nobody_waits_for_it_any_more_and_what_it_began_is_put_back(host: AgentHost) -> None:
+    order = {"protocol": 1, **host.order(LOCK, ttl_s=20, max_duration_s=20)}
+    far = time.time() + 8  # armed, and waiting for its instant
+    began_s = time.monotonic()
+    ended = host.finish(host.start("apply", {**order, "inject_at": far, "deadline_s": 2.0}))
+    assert ended["status"] == -signal.SIGALRM
+    assert 2.0 <= time.monotonic() - began_s < 6.0
+    wait_until(lambda: host.state().state == "clean", 20)
+    assert host.state().ended_by == "abandoned"
+    wait_until(lambda: not host.residue())
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1e9, "2", True])
+def test_a_deadline_that_is_none_is_refused(host: AgentHost, wrong: object) -> None:
+    assert host.ask("list", deadline_s=wrong)["error"]["kind"] == "bad_request"

@@ -42,6 +42,9 @@ def test_a_drill_is_on_record_before_its_first_fault_and_to_its_end(world: World
     assert {one["change_id"] for one in world.posted} == {"CHG-1042"}
     [step] = world.player.steps
     assert step.environment["CHAOSGPU_CHANGE_TICKET"] == "CHG-1042"
+    handed = json.loads(Path(step.environment["CHAOSGPU_APPROVAL"]).read_text())
+    assert handed["statement"].encode() == statement(read(world.folder / "plan.yaml"))
+    assert [one["by"] for one in handed["signatures"]] == ["bob@lab"]
     assert (step.deadline_s, step.undo_s) == (600, 300)
     assert "DRILL VERDICT passed: as it was told" in world.said.getvalue()
 
