@@ -148,3 +148,17 @@ def _gone(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return state == "Z"
+
+
+def test_a_host_is_told_the_change_and_when_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = MemoryTransport(lambda _, __: {"leases": []})
+    with use_transport(transport):
+        ask("localhost", "list", {}, 5)
+        monkeypatch.setenv("CHAOSGPU_CHANGE_TICKET", "CHG-7")
+        ask("localhost", "undo", {"run": "run-1"}, 5)
+        monkeypatch.setenv("CHAOSGPU_CHANGE_TICKET", "no name")
+        ask("localhost", "undo", {"run": "run-1"}, 5)
+    (_, listed), (_, undone), (_, unnamed) = transport.asked
+    assert (listed["deadline_s"], "change_id" in listed) == (7.0, False)
+    assert (undone["change_id"], "deadline_s" in undone) == ("CHG-7", False)  # a way back is never ended halfway
+    assert "change_id" not in unnamed  # and waits for no one to mend a variable

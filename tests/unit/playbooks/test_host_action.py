@@ -53,6 +53,28 @@ def test_a_room_gets_its_verb_and_the_request_with_its_deadline_and_the_change_i
     assert "-old\n+new\n" in played.stdout
 
 
+def test_a_fault_takes_the_drills_change_and_approval_along_and_a_way_back_has_no_deadline(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _echo(tmp_path, {"changed": True})
+    approval = {"statement": "{}", "signatures": []}
+    (tmp_path / "approval.json").write_text(json.dumps(approval))
+    monkeypatch.setenv("CHAOSGPU_APPROVAL", str(tmp_path / "approval.json"))
+    monkeypatch.setenv("CHAOSGPU_CHANGE_TICKET", "CHG-7")
+    tasks = [*_task(verb="apply", request={"lease": "a"}, within_s=40), *_task(verb="undo", request={"lease": "a"})]
+    played = play(tasks, "--limit", "gpu1", chaosgpu_agent_path=str(path), awx_user_name="ann")
+    assert played.status == 0, played.said
+    common = {"lease": "a", "protocol": 1, "operator": "ann", "change_id": "CHG-7"}
+    assert [request for _, request in _asked(tmp_path)] == [
+        {**common, "deadline_s": 40.0, "approval": approval},
+        common,
+    ]
+    (tmp_path / "approval.json").write_text("{")
+    played = play(tasks, "--limit", "gpu1", chaosgpu_agent_path=str(path))
+    assert "(CHAOSGPU_APPROVAL) cannot be read" in played.said
+    assert len(_asked(tmp_path)) == 2
+
+
 def test_in_check_mode_a_room_is_asked_to_touch_nothing_and_the_agents_own_verb_is_not_asked(
     play: Play, tmp_path: Path
 ) -> None:
