@@ -4,14 +4,13 @@
 apt says it: what `apt-get upgrade` would move as the host is, without the holds, and without holds and pins.
 """
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.packages.facts import Facts
 from chaosgpu.agent.packages.plan import WITHIN_S, parse_simulation
+from chaosgpu.agent.packages.policy import NO_PINS
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonObject
 
@@ -49,11 +48,9 @@ def upgrade(tools: Tools, facts: Facts, names: Sequence[str]) -> Upgrade:
     absent = [name for name in names if facts.there(name) is None]
     if absent:
         raise Refused(f"{', '.join(absent)} is not installed on this host, so no upgrade would touch it.")
-    with tempfile.TemporaryDirectory(prefix="chaosgpu-upgrade-") as empty:
-        unpinned = ("-o", f"Dir::Etc::PreferencesParts={Path(empty)}", "-o", "Dir::Etc::Preferences=/dev/null")
-        guarded = _moves(tools)
-        unheld = _moves(tools, *_UNHELD)
-        free = _moves(tools, *_UNHELD, *unpinned)
+    guarded = _moves(tools)
+    unheld = _moves(tools, *_UNHELD)
+    free = _moves(tools, *_UNHELD, *NO_PINS)
     held = facts.held()
     kept = []
     for name in sorted(free.keys() & set(names)):

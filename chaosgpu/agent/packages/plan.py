@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a change of packages would do, told by apt's own simulation under a policy in a private folder."""
+"""What a change of packages would do, told by apt's own simulation under a policy that is nowhere on disk."""
 
 import re
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from chaosgpu.agent.errors import Refused, Unanswered
 from chaosgpu.agent.packages.facts import Facts
-from chaosgpu.agent.packages.policy import CHANGE_PRIORITY, pins, private
+from chaosgpu.agent.packages.policy import CHANGE_PRIORITY, pins, with_host
 from chaosgpu.agent.packages.status import stanzas
 from chaosgpu.agent.packages.tools import Tools
 from chaosgpu.agent.values import JsonObject
@@ -93,10 +91,9 @@ def plan(tools: Tools, facts: Facts, wanted: Mapping[str, str]) -> Plan:
         listed = dnf.changes(tools, wanted)
         _see_whole(listed, facts, wanted)
         return Plan(tuple(listed))
-    with tempfile.TemporaryDirectory(prefix="chaosgpu-plan-") as scratch:
-        options = private(tools, Path(scratch) / "policy", pins(wanted, sources(tools, wanted), CHANGE_PRIORITY))
-        named = [f"{name}={version}" for name, version in sorted(wanted.items())]
-        said = tools.run(tools.apt("apt-get", *options, "-s", *FORCES, "install", *named), WITHIN_S)
+    options, preferences = with_host(tools, pins(wanted, sources(tools, wanted), CHANGE_PRIORITY))
+    named = [f"{name}={version}" for name, version in sorted(wanted.items())]
+    said = tools.run(tools.apt("apt-get", *options, "-s", *FORCES, "install", *named), WITHIN_S, stdin=preferences)
     if not said.well:
         raise Refused(
             f"apt finds no way to {', '.join(named)} on this host, and nothing was changed. {said.sentence()}. Are the "

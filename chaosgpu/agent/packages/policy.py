@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which versions apt is to choose, as a text of preferences: for a plan in a private folder, for a guard in /etc."""
+"""Which versions apt is to choose, as a text of preferences: for a plan on its standard input, for a guard in /etc."""
 
-import shutil
+import re
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Tuple
 
 from chaosgpu.agent.packages.tools import Tools
 
-__all__ = ["CHANGE_PRIORITY", "NVIDIA_SOURCES", "local_only", "pins", "private"]
+__all__ = ["CHANGE_PRIORITY", "NO_PINS", "NVIDIA_SOURCES", "local_only", "pins", "with_host"]
 
 # Sources whose packages carry the driver's own version and must move together, as NVIDIA's pinning packages have them.
 NVIDIA_SOURCES = ("src:*nvidia*:any", "src:cuda-drivers:any", "src:cuda-compat:any")
 CHANGE_PRIORITY = 32000  # above every pin that a person would set
-_PART = "zz-chaosgpu"
+# What makes apt read no preferences; and those on its standard input alone, which is a file without a name.
+NO_PINS = ("-o", "Dir::Etc::PreferencesParts=/dev/null", "-o", "Dir::Etc::Preferences=/dev/null")
+_STDIN = ("-o", "Dir::Etc::PreferencesParts=/dev/null", "-o", "Dir::Etc::Preferences=/proc/self/fd/0")
+# Of the files in preferences.d apt reads those with such names alone.
+_READ = re.compile(r"[A-Za-z0-9_:-]+|[A-Za-z0-9_:-][A-Za-z0-9_:.-]*\.pref")
 
 
 def pins(versions: Mapping[str, str], sources: Mapping[str, str], priority: int) -> str:
@@ -33,13 +37,13 @@ def _is_driver(name: str, sources: Mapping[str, str]) -> bool:
     return "nvidia" in name or "nvidia" in sources.get(name, "") or name.startswith(("cuda-drivers", "cuda-compat"))
 
 
-def private(tools: Tools, folder: Path, text: str) -> Tuple[str, ...]:
-    """Write the host's own preferences and these into a folder of ours; return what makes apt read them there."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for source in _host_files(tools):
-        shutil.copyfile(source, folder / f"host-{source.name}")
-    (folder / _PART).write_text(text, encoding="utf-8")
-    return ("-o", f"Dir::Etc::PreferencesParts={folder}", "-o", "Dir::Etc::Preferences=/dev/null")
+def with_host(tools: Tools, text: str) -> Tuple[Tuple[str, ...], str]:
+    """Return what makes apt read its standard input for preferences, and what to give it: the host's own, then these.
+
+    No file is made for it, so that one who is killed while he asks leaves none.
+    """
+    own = [path.read_text(encoding="utf-8", errors="replace") for path in _host_files(tools)]
+    return _STDIN, "\n\n".join([*own, text])
 
 
 def local_only(folder: Path) -> Tuple[str, ...]:
@@ -56,4 +60,5 @@ def local_only(folder: Path) -> Tuple[str, ...]:
 def _host_files(tools: Tools) -> Iterable[Path]:
     single, parts = tools.path("/etc/apt/preferences"), tools.path("/etc/apt/preferences.d")
     found = [single] if single.is_file() else []
-    return [*found, *(sorted(path for path in parts.iterdir() if path.is_file()) if parts.is_dir() else ())]
+    read = (path for path in parts.iterdir() if _READ.fullmatch(path.name)) if parts.is_dir() else ()
+    return [*found, *sorted(path for path in read if path.is_file())]

@@ -5,10 +5,11 @@ snapshot      what follows, written last, once, under a checksum
 before/ after/  the package files of both sides     etc/  files of /etc by their digest
 changed       how the files of /etc stood right after the change: whoever edits them later is told apart from it
 dkms/kept     what DKMS had built: it is put back, not compiled again
+tmp/          what programs put down for a moment while all this is kept: whoever is killed leaves it here
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
@@ -29,7 +30,7 @@ from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["Snapshot", "changed_files", "drop", "forget_others", "load", "note_changed_files", "shed", "take"]
 
-_NAME, _CHANGED, _DKMS = "snapshot", "changed", "dkms"
+_NAME, _CHANGED, _DKMS, _SCRATCH = "snapshot", "changed", "dkms", "tmp"
 _FORM = 1
 _LARGEST_BYTES = 3 << 20
 
@@ -94,9 +95,12 @@ def take(tools: Tools, folder: Path, found: Plan, facts: Facts, brings: Optional
     sources = _sources(tools, facts, before)
     refuse_full(tools, folder, [*before.items(), *after.items()], dkms.room_bytes(tools, sources))
     drop(folder)
+    scratch = folder / _SCRATCH
     folder.mkdir(mode=0o700, parents=True)
+    scratch.mkdir(mode=0o700)
     try:
-        _keep_all(tools, folder, found, facts, brings or {})
+        _keep_all(replace(tools, scratch=str(scratch)), folder, found, facts, brings or {})
+        drop(scratch)
     except (AgentError, OSError):
         drop(folder)  # half of it is of no use, and the disk may be full of it
         raise
@@ -201,7 +205,7 @@ def drop(folder: Path) -> None:
 
 def shed(snapshot: Snapshot) -> None:
     """Remove the package files of a snapshot that has been reached, and its modules: telling so again needs neither."""
-    for side in ("before", "after", _DKMS):
+    for side in ("before", "after", _DKMS, _SCRATCH):
         drop(snapshot.folder / side)
 
 

@@ -56,12 +56,16 @@ def searched(first: str) -> str:
 
 @dataclass(frozen=True)
 class Tools:
-    """apt and dpkg of one root folder, `/` but in tests; or dnf and rpm, where `rpm` says so."""
+    """apt and dpkg of one root folder, `/` but in tests; or dnf and rpm, where `rpm` says so.
+
+    `scratch`: where programs put what they need for a moment; empty: where the host has that.
+    """
 
     root: str = "/"
     rpm: bool = False
     now_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    scratch: str = ""
 
     def path(self, name: str) -> Path:
         """Return where a file of the host lies."""
@@ -125,7 +129,7 @@ class Tools:
                     stdout=out,
                     stderr=said,
                     cwd=cwd,
-                    env={**_ENVIRONMENT, "PATH": searched(first)},
+                    env={**_ENVIRONMENT, **({"TMPDIR": self.scratch} if self.scratch else {}), "PATH": searched(first)},
                     start_new_session=True,
                     preexec_fn=None if outlives_us else _end_with_us(),  # noqa: PLW1509 (one thread)
                 )
