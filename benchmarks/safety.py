@@ -24,7 +24,6 @@ from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.agent.faults.selfdrill import FAULTS as HARMLESS
 from chaosgpu.selfdrill.host import BOUND_S
 from crash.unit_victims import PACKAGES_BOUND_S, SLOW_BOUND_S, bound_s
-from crash.world import PACKAGES
 from figures import Figure, at_least, at_most, exactly, not_measured, publish
 from safety_store import Line, Store, all_lines
 
@@ -82,7 +81,7 @@ def figures(kept: Mapping[str, Store]) -> list[Figure]:
         *_late(kept, "  where packages have to go back", PACKAGES_BOUND_S),
         Figure("kills while the fault was in force", _count(kills, "f"), "points", "", None),
         Figure("points that needed the sweep", _count(kills, "s"), "points", "", None),
-        *_litter(kept),
+        Figure("points that left a half-written file in their lease's folder", _count(lines, "l"), "points", "", None),
         Figure("kills planned again", sum(line.tries - 1 for line in kills), "kills", "", None),
     ]
 
@@ -95,17 +94,6 @@ def _failing(kept: Mapping[str, Store]) -> list[Figure]:
         at_least("calls planned to fail", planned, "points", _FAILS * len(safety_runs.FAULTS)),
         exactly("  of these failed as planned", sum(line.hit for line in struck), "points", planned),
         exactly("  with residue, or told what was not so", sum(bool(line.residue) for line in struck), "points", 0),
-    ]
-
-
-def _litter(kept: Mapping[str, Store]) -> list[Figure]:
-    """Count where files lie about that mean nothing and nobody looks at again; of packages they are the larger ones."""
-    of_packages = all_lines(store for fault, store in kept.items() if fault in PACKAGES)
-    half = _count(all_lines(store for fault, store in kept.items() if fault not in PACKAGES), "l")
-    fetched = "  on packages: such a file, or package files fetched for a change never recorded"
-    return [
-        Figure("points that left a half-written file in their lease's folder", half, "points", "", None),
-        Figure(fetched, _count(of_packages, "l"), "points", "", None),
     ]
 
 

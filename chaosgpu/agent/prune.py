@@ -11,6 +11,7 @@ from typing import List, Tuple
 
 from chaosgpu.agent.claims import Owner
 from chaosgpu.agent.errors import AgentError
+from chaosgpu.agent.fetched import forget_fetched
 from chaosgpu.agent.folder import LeaseFolder
 from chaosgpu.agent.host import Host
 from chaosgpu.agent.record import ENDED, State
@@ -25,7 +26,10 @@ _GOING = ".going-"  # no lease id begins with a dot
 
 
 def prune(host: Host) -> List[str]:
-    """Remove the records of leases that ended a month ago, or a day ago and a thousand leases ago; return their ids."""
+    """Remove the records of leases that ended a month ago, or a day ago and a thousand leases ago; return their ids.
+
+    What was fetched for a lease that is over goes, too.
+    """
     _finish(host)
     ended: List[Tuple[float, str]] = []
     for lease in host.home.lease_ids():
@@ -41,7 +45,9 @@ def prune(host: Host) -> List[str]:
         for place, (age_s, lease) in enumerate(ended)
         if age_s >= KEEP_AT_MOST_S or (age_s >= KEEP_ALL_S and place >= KEEP_NEWEST)
     ]
-    return [lease for lease in old if _remove(host, lease)]
+    gone = [lease for lease in old if _remove(host, lease)]
+    forget_fetched(host)
+    return gone
 
 
 def _age_s(host: Host, ended: State) -> float:

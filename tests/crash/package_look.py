@@ -53,7 +53,7 @@ def at_work() -> Iterator[str]:
 
 def kept(folder: Path) -> list[str]:
     """Name the package files that are still kept for a way there or back; the snapshot itself goes with the next."""
-    return [str(folder / side) for side in ("before", "after", "dkms") if (folder / side).exists()]
+    return [str(folder / side) for side in ("before", "after", "dkms", "tmp") if (folder / side).exists()]
 
 
 def _stanzas(path: Path) -> Iterator[dict[str, str]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test host whose packages are changed: what is left of a change, and what nobody looks at again."""
+"""A test host whose packages are changed: what is left of a change, or of one that was never recorded."""
 
 import shutil
 import subprocess
@@ -12,7 +12,8 @@ from crash.unit_world import UnitWorld
 __all__ = ["PackageWorld", "build"]
 
 _READY_WITHIN_S = 60.0
-_SCRATCH = Path("/tmp")  # noqa: S108 (where the agent asks apt in a folder of its own)
+_PASSING = Path("/tmp")  # noqa: S108 (where programs put what they need for a moment)
+_OURS = ("chaosgpu-*", "dpkg-deb.*")
 
 
 class PackageWorld(UnitWorld):
@@ -21,20 +22,24 @@ class PackageWorld(UnitWorld):
     def renew(self) -> None:
         """Begin without what the last change has kept."""
         super().renew()
-        for folder in (self.home / "packages", *_SCRATCH.glob("chaosgpu-*")):
+        for folder in (self.home / "packages", *_passing()):
             shutil.rmtree(folder, ignore_errors=True)
 
     def left(self) -> list[str]:
-        """Name who is still at work, and the package files of a change that was recorded and has ended."""
-        recorded = (self.lease_folder / "undo").exists()
-        return [*super().left(), *package_look.at_work(), *(self._kept() if recorded else ())]
+        """Name who is still at work, and what was fetched for a change that has ended, recorded or not."""
+        passing = [str(path) for path in _passing()]
+        return [*super().left(), *package_look.at_work(), *self._fetched(), *passing]
 
-    def litter(self) -> list[str]:
-        """Name what was kept for a change that was never recorded, too: the next one removes it."""
-        return [*super().litter(), *self._kept(), *(str(path) for path in _SCRATCH.glob("chaosgpu-*"))]
+    def _fetched(self) -> list[str]:
+        """Name package files; of a change that was never recorded everything, since nobody asks how the host was."""
+        folder = self.home / "packages" / self.lease
+        if (self.lease_folder / "undo").exists():
+            return package_look.kept(folder)
+        return [str(folder)] if folder.exists() else []
 
-    def _kept(self) -> list[str]:
-        return package_look.kept(self.home / "packages" / self.lease)
+
+def _passing() -> list[Path]:
+    return [path for name in _OURS for path in _PASSING.glob(name)]
 
 
 def build(folder: Path, fault: str, victim: Victim) -> UnitWorld:

@@ -106,6 +106,7 @@ class PackageInstall(Fault[PackageParams]):
         """Keep everything for both ways in the state root: package files, marks, files of /etc, fingerprint."""
         from pathlib import Path  # noqa: PLC0415 (see the module's docstring)
 
+        from chaosgpu.agent.fetched import FOLDER, fetching  # noqa: PLC0415 (as above)
         from chaosgpu.agent.packages import facts, fingerprint, plan, snapshot  # noqa: PLC0415 (as above)
 
         tools = _tools(context)
@@ -114,9 +115,10 @@ class PackageInstall(Fault[PackageParams]):
         pins = _pins(params, tools, seen, found) if params.guard else {}
         if params.guard:
             found = plan.with_same(found, seen, params.packages)
-        folder = Path(_root(context)) / "packages" / Path(context.lease_dir or "none").name
-        snapshot.forget_others(folder)
-        taken = snapshot.take(tools, folder, found, seen, {name: _sum(text) for name, text in pins.items()})
+        folder = Path(_root(context)) / FOLDER / Path(context.lease_dir or "none").name
+        with fetching(_root(context)):
+            snapshot.forget_others(folder)
+            taken = snapshot.take(tools, folder, found, seen, {name: _sum(text) for name, text in pins.items()})
         return {
             "pins": {**pins},
             "folder": str(folder),

@@ -3,20 +3,24 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.faults import package_install
+from chaosgpu.agent.faults.package_install import PackageInstall
 from chaosgpu.agent.faults.package_upgrade import upgrade
+from chaosgpu.agent.fetched import FOLDER, fetching
 from chaosgpu.agent.packages.plan import plan
 from chaosgpu.agent.packages.policy import with_host
 from chaosgpu.agent.packages.snapshot import take
 from chaosgpu.agent.packages.tools import Done, Tools
 from support.debs import FIRST, LATER
 from unit.packages.conftest import Root
+from unit.packages.test_action import CONTEXT
 
 WANTED = {"nvidia-open": LATER}
 PLACE = "/etc/apt/preferences.d"
@@ -34,6 +38,27 @@ class Noting(Tools):
         script = 'printf %s "$TMPDIR"'
         self.places.setdefault(words[0], set()).add(super().run(("sh", "-c", script), 10).out)
         return super().run(words, within_s, **options)
+
+
+@dataclass(frozen=True)
+class Asking(Tools):
+    """Tools that note whether a sweep could remove what is fetched, whenever a program runs."""
+
+    home: str = ""
+    could: list[bool] = field(default_factory=list)
+
+    def run(self, words: Sequence[str], within_s: float, **options: Any) -> Done:
+        if words[0] == "dpkg-deb":
+            self.could.append(free(self.home))
+        return super().run(words, within_s, **options)
+
+
+def free(home: str) -> bool:
+    """Tell whether the lock can be had, and give it back."""
+    lock = fetching(home, 0.0)
+    taken = lock.take()
+    lock.release()
+    return taken
 
 
 @pytest.fixture
@@ -87,3 +112,16 @@ def test_what_programs_put_down_while_all_is_kept_lies_with_it_and_goes(root: Ro
     assert take(tools, kept, found, root.facts).after
     assert tools.places["dpkg-deb"] == {str(kept / "tmp")}
     assert not (kept / "tmp").exists()
+
+
+def test_no_sweep_can_come_between_while_package_files_are_fetched(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, tools, fault = tmp_path / "leases" / "l1", Asking(root.tools.root, home=str(tmp_path)), PackageInstall()
+    lease.mkdir(parents=True)
+    monkeypatch.setattr(package_install, "_tools", lambda _: tools)
+    prior = fault.capture(fault.parse({"packages": {**WANTED}}), replace(CONTEXT, lease_dir=str(lease)))
+    assert prior["folder"] == str(tmp_path / FOLDER / "l1")
+    assert len(tools.could) > 1
+    assert not any(tools.could)
+    assert free(str(tmp_path))
