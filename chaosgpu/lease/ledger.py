@@ -16,7 +16,7 @@ from chaosgpu.lease.appending import append_line, keep_torn_end
 from chaosgpu.lease.chain import FIRST, digest, parse
 from chaosgpu.lease.ids import stamp
 
-__all__ = ["Ledger", "read_lines"]
+__all__ = ["Ledger", "entries_of", "read_lines"]
 
 _RESERVED = frozenset({"seq", "prev", "at", "run", "type"})
 _WHOLE_FILE = 0  # what lockf takes for "to the end"
@@ -29,6 +29,18 @@ def read_lines(path: Path) -> tuple[list[bytes], bytes]:
     except OSError as error:
         raise LedgerBroken(f"The ledger {path} could not be read: {error.strerror}.") from error
     return lines, tail
+
+
+def entries_of(directory: Path) -> list[JsonObject]:
+    """Read what a run's directory has on record, whether the run ended, lives or died; raise LedgerBroken if it cannot.
+
+    A torn end and a line that is no JSON object are left out: `history.load` tells whether the record holds.
+    """
+    return _entries(directory / "ledger.jsonl")
+
+
+def _entries(path: Path) -> list[JsonObject]:
+    return [entry for line in read_lines(path)[0] if (entry := parse(line)) is not None]
 
 
 class Ledger:
@@ -98,4 +110,4 @@ class Ledger:
 
     def entries(self) -> list[JsonObject]:
         """Read what is in the ledger so far."""
-        return [entry for line in read_lines(self.path)[0] if (entry := parse(line)) is not None]
+        return _entries(self.path)

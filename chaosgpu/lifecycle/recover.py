@@ -6,10 +6,9 @@ from pathlib import Path
 
 from chaosgpu.errors import LedgerBroken
 from chaosgpu.fleet.values import JsonObject, JsonValue
-from chaosgpu.lease.chain import parse
 from chaosgpu.lease.deeds import Deed
 from chaosgpu.lease.directory import every_run, write_json
-from chaosgpu.lease.ledger import read_lines
+from chaosgpu.lease.ledger import entries_of
 from chaosgpu.lease.run import Run
 from chaosgpu.lifecycle.around import Around
 from chaosgpu.lifecycle.course import Course, Life, lives_of
@@ -100,11 +99,11 @@ def _open(directory: Path, lines: Iterable[Mapping[str, JsonValue]], drill: str)
 
 
 def _lines(directory: Path) -> list[JsonObject]:
+    """Return what is on record; nothing where it cannot be read."""
     try:
-        lines, _ = read_lines(directory / "ledger.jsonl")
+        return entries_of(directory)
     except LedgerBroken:
         return []
-    return [entry for line in lines if (entry := parse(line)) is not None]
 
 
 def _is_plan(line: Mapping[str, JsonValue], drill: str) -> bool:

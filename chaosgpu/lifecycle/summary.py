@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from chaosgpu.fleet.values import JsonObject, JsonValue
-from chaosgpu.lease.chain import parse
 from chaosgpu.lease.history import Past, load
-from chaosgpu.lease.ledger import read_lines
+from chaosgpu.lease.ledger import entries_of
 
 __all__ = ["summary_of"]
 
@@ -19,8 +18,7 @@ _LONGEST = 200
 def summary_of(directory: Path) -> JsonObject:
     """Read a run's directory: its verdict, what became of each host, and the digests of its records."""
     past = load(directory)
-    lines, _ = read_lines(directory / "ledger.jsonl")
-    entries = [entry for line in lines if (entry := parse(line)) is not None]
+    entries = entries_of(directory)
     hosts = {host: _left(past, host) for host in _hosts(past)} | _ended(entries)
     reasons = {
         str(line["host"]): _short(line["reason"])

@@ -6,17 +6,16 @@ had, a sentence says what to remove by hand.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaosgpu.errors import BadArgument, ChaosGpuError, LedgerBroken
 from chaosgpu.fleet.redaction import MASK
 from chaosgpu.fleet.values import JsonObject, whole_object
-from chaosgpu.lease.chain import parse
 from chaosgpu.lease.deeds import Deed, Settled
 from chaosgpu.lease.directory import every_run
-from chaosgpu.lease.ledger import read_lines
+from chaosgpu.lease.ledger import entries_of
 from chaosgpu.lease.run import Run
 from chaosgpu.vectordb.backends.address import address
 from chaosgpu.vectordb.backends.contract import own_collection
@@ -50,7 +49,7 @@ def left_in_databases(run: Run) -> list[Deed]:
     A collection that a younger run of this folder has named since is that run's, and left alone.
     """
     try:
-        lines = _lines(run.directory)
+        lines = entries_of(run.directory)
     except LedgerBroken:  # its recovery says so
         return []
     ours = [line for line in lines if (line.get("type") == CLIENT and line.get("own") is True) or _is_bad(line)]
@@ -58,7 +57,7 @@ def left_in_databases(run: Run) -> list[Deed]:
         return []
     younger = [path for path in every_run(run.directory.parent) if path.name > run.id]
     try:
-        theirs = {_where(line) for path in younger for line in _lines(path) if line.get("type") == CLIENT}
+        theirs = {_where(line) for path in younger for line in entries_of(path) if line.get("type") == CLIENT}
     except LedgerBroken as error:
         named = ", ".join(sorted({f"{collection} at {url}" for url, collection in map(_where, ours)}))
         return [_ByHand(f"{named}: nobody knows whether a younger run uses it, so it was left alone: {error}")]
@@ -127,8 +126,3 @@ def _where(line: Mapping[str, object]) -> tuple[str, str]:
 
 def _ids(rows: object) -> list[int]:
     return [row for row in rows if isinstance(row, int)] if isinstance(rows, list) else []
-
-
-def _lines(directory: Path) -> Sequence[JsonObject]:
-    lines, _ = read_lines(directory / "ledger.jsonl")
-    return [entry for line in lines if (entry := parse(line)) is not None]

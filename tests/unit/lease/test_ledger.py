@@ -17,7 +17,7 @@ import pytest
 from chaosgpu.errors import LedgerBroken
 from chaosgpu.fleet import redaction
 from chaosgpu.lease.chain import FIRST, digest, verify_chain
-from chaosgpu.lease.ledger import Ledger, read_lines
+from chaosgpu.lease.ledger import Ledger, entries_of, read_lines
 
 
 class _Clock:
@@ -201,3 +201,21 @@ def test_verify_chain_finds(attack: str, ledger: Ledger) -> None:
 
 def test_an_empty_ledger_has_no_broken_chain() -> None:
     assert verify_chain([]) == []
+
+
+def test_what_a_dead_run_has_on_record_is_read_without_its_torn_end_and_without_a_line_that_is_none(
+    ledger: Ledger,
+) -> None:
+    ledger.append("run.planned", title="one")
+    with ledger.path.open("ab") as file:
+        file.write(b'not JSON\n["no object"]\n{"type": "run.finished", "torn')
+    [planned] = entries_of(ledger.path.parent)
+    assert (planned["type"], planned["title"]) == ("run.planned", "one")
+    assert ledger.entries() == [planned]
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(LedgerBroken, match="could not be read"):
+        entries_of(tmp_path)
+    (tmp_path / "ledger.jsonl").touch()
+    assert entries_of(tmp_path) == []
