@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was fetched for a lease goes with the next sweep when nobody can need it any more, and never before."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +113,22 @@ def test_nothing_goes_while_somebody_fetches_and_nobody_fetches_while_it_goes(ho
         assert (host.state().state, folder.exists()) == ("clean", True)
         with pytest.raises(Refused, match="are fetched or removed by another process"):
             fetching(str(host.home), 0.0).__enter__()
+    host.ask("sweep")
+    assert not folder.exists()
+
+
+def test_a_removal_that_was_broken_off_is_finished_by_the_next_sweep(
+    host: AgentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(folder: str) -> None:
+        Path(folder, "before/old.deb").unlink()
+        raise OSError(errno.EIO, "Input/output error")
+
+    folder = killed_while_it_fetched(host)
+    monkeypatch.setattr("shutil.rmtree", broken_off)
+    assert host.ask("sweep")["status"] == 0
+    assert (folder / "after/new.deb").exists()
+    monkeypatch.undo()
     host.ask("sweep")
     assert not folder.exists()
 
