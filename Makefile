@@ -22,7 +22,7 @@ demo-hardened:
 	@scripts/demo.sh hardened
 
 test: lint
-	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/pipeline --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
+	$(bin)/pytest -q -n 2 --dist loadfile --ignore=tests/bench --ignore=tests/gpu --ignore=tests/pipeline --ignore=tests/vm/long --ignore=tests/vectordb/long $(addprefix --ignore=,$(alone))
 	$(bin)/pytest -q -n 2 --dist loadfile $(computes)
 	@$(MAKE) --no-print-directory -j2 -Oline test-one-half test-other-half
 
@@ -66,6 +66,13 @@ vectordb-test: lint
 
 vm-test: lint
 	CHAOSGPU_NOTE_FIGURES=1 $(bin)/pytest -q tests/vm
+
+# On a machine with a real card: reads it, takes its memory and time, sets nothing on it.
+.PHONY: gpu-test
+gpu-test:
+	@scripts/install.sh dev
+	@scripts/gpu-test.sh; held=$$?; $(bin)/python benchmarks/real_gpu.py dist/gpu --keep >/dev/null; \
+		$(bin)/python benchmarks/page.py; exit $$held
 
 pipeline-test: lint
 	$(bin)/pytest -q tests/pipeline

@@ -43,9 +43,9 @@ def not_measured(name: str, unit: str, target: str, why: str) -> Figure:
     return Figure(name, f"not measured: {why}", unit, target, holds=False)
 
 
-def publish(area: str, figures: Sequence[Figure]) -> int:
+def publish(area: str, figures: Sequence[Figure], folder: Path = Path("figures")) -> int:
     """Write `figures/AREA.json`, print the table, and return 1 if a target does not hold."""
-    path = Path("figures") / f"{area}.json"
+    path = folder / f"{area}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n", encoding="utf-8")
     table = Table("figure", "value", "unit", "target", "holds", title=f"figures-{area}")
