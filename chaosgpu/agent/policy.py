@@ -90,7 +90,7 @@ def read_policy(path: str, owner: Optional[int]) -> Policy:
         raise Forbidden(f"The policy {path} cannot be read, so the agent only reads: {error}.") from error
     try:
         return _parse(raw, owner)
-    except (BadRequest, OSError) as error:
+    except BadRequest as error:
         raise Forbidden(f"The policy {path} is wrong, so the agent only reads: {error}") from error
 
 
@@ -143,7 +143,10 @@ def _approvals(raw: JsonMapping, owner: Optional[int]) -> Optional[Approvals]:
         return None
     if path is None:
         raise BadRequest("an approval is required, and allowed_signers does not say whose signatures count.")
-    return Approvals(_owned(path, owner), needed, names)
+    try:
+        return Approvals(_owned(path, owner), needed, names)
+    except OSError as error:
+        raise BadRequest(f"the allowed signers {path} cannot be read ({error.strerror}), so none counts.") from error
 
 
 def _texts(source: JsonMapping, key: str, missing: Optional[Tuple[str, ...]]) -> Tuple[str, ...]:

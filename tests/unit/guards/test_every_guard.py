@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from chaosgpu.agent.approvals import signatures
+from chaosgpu.agent.approvals.statement import write as write_statement
 from chaosgpu.agent.claims import Claims
 from chaosgpu.agent.clock import SystemClock
 from chaosgpu.agent.driver import ForkedDriver
 from chaosgpu.agent.faults.registry import REGISTRY
 from chaosgpu.sim.instance import Instance, create
 from support.agent_faults import FAULTS
-from support.agent_host import POLICY, AgentHost
+from support.agent_host import FILE, POLICY, AgentHost
 
 STATES = ("missing", "stale", "malformed", "raising", "timing out")
 DRIVER_WITHIN_S = 0.5
@@ -207,6 +209,39 @@ def with_policy(**changes: object) -> Change:
     return lambda case: case.host.policy({**POLICY, **changes})
 
 
+def demanding(case: Case, approval: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Have the host demand an approval, and ask with one that nobody on it could have signed."""
+    signers = case.host.folder / "allowed_signers"
+    if not signers.exists():
+        signers.write_text("bob@lab ssh-ed25519 AAAA\n")
+    case.host.policy({**POLICY, "approvals": {"required": True, "allowed_signers": str(signers), "names": ["here"]}})
+    said = {
+        "plan_sha256": "0" * 64, "drill": "leak", "title": "a leak", "operator": "alice@lab", "hosts": ["here"],
+        "blast_radius": 1, "faults": [FILE], "longest_fault_s": 600, "not_before": "2000-01-01T00:00:00.000Z",
+        "not_after": "2999-01-01T00:00:00.000Z", **changes,
+    }  # fmt: skip
+    signed = {"statement": write_statement(said).decode(), "signatures": [{"by": "bob@lab", "signature": "x"}]}
+    case.order["approval"] = signed if approval is None else approval
+
+
+def signers_in_place_of(case: Case, kind: str) -> None:
+    signers = case.host.folder / "allowed_signers"
+    in_place_of(signers, kind)
+    demanding(case)
+
+
+def ssh_keygen(case: Case, script: str | None) -> None:
+    """Have this host's ssh-keygen be another program, or none."""
+    path = case.host.folder / "ssh-keygen"
+    if script is not None:
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    patch = case.until.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(signatures, "_PLACES", (str(path),))
+    patch.setattr(signatures, "_WITHIN_S", 0.3)
+    demanding(case)
+
+
 GUARDS: dict[str, dict[str, tuple[Change, str]]] = {
     "the host's policy": {
         "missing": (lambda case: case.policy().unlink(), "This host has no policy at"),
@@ -216,9 +251,18 @@ GUARDS: dict[str, dict[str, tuple[Change, str]]] = {
         "timing out": (lambda case: in_place_of(case.policy(), "pipe"), "cannot be read, so the agent only reads"),
     },
     "the policy's approvals": {
-        "missing": (with_policy(approvals={"required": True}), "demands an approval"),
-        "stale": (with_policy(approvals={"required": True, "allowed_signers": "/old"}), "demands an approval"),
+        "missing": (with_policy(approvals={"required": True}), "does not say whose signatures count"),
+        "stale": (with_policy(approvals={"required": True, "allowed_signers": "/old"}), "No such file or directory"),
         "malformed": (with_policy(approvals={"required": "no"}), "required must be true or false"),
+        "raising": (lambda case: signers_in_place_of(case, "folder"), "Is a directory"),
+        "timing out": (lambda case: signers_in_place_of(case, "pipe"), "has 0 that count here"),
+    },
+    "the drill's approval": {
+        "missing": (lambda case: demanding(case, approval={}), "demands an approval, and none came with the fault"),
+        "stale": (lambda case: demanding(case, not_after="2001-01-01T00:00:00.000Z"), "it counts from 2000-01-01"),
+        "malformed": (lambda case: demanding(case, approval={"statement": "{", "signatures": []}), "is not JSON"),
+        "raising": (lambda case: ssh_keygen(case, None), "has no ssh-keygen, so no approval can be checked"),
+        "timing out": (lambda case: ssh_keygen(case, "exec sleep 30"), "did not answer within 0.3 s, and was ended"),
     },
     "what the policy protects": {
         "malformed": (with_policy(protected={"gpus": ["0"]}), "a protected GPU is named by its UUID"),
@@ -292,8 +336,6 @@ GUARDS: dict[str, dict[str, tuple[Change, str]]] = {
 }
 # Pairs that cannot be, and why.
 NEVER: dict[tuple[str, str], str] = {
-    ("the policy's approvals", "raising"): "a part of the policy, which is read whole",
-    ("the policy's approvals", "timing out"): "a part of the policy, which is read whole",
     ("what the policy protects", "missing"): "nothing protected is a policy, too",
     ("what the policy protects", "raising"): "a part of the policy, which is read whole",
     ("what the policy protects", "timing out"): "a part of the policy, which is read whole",
