@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # gpu-test.sh [FILE…]: the proof on a real card. It reads and takes memory and time of the first GPU; it sets nothing.
 # PYTHON: an interpreter with the package and pytest (default .venv); where there is none, wheels in .whl make one.
+# CHAOSGPU_KILLS_S: how long the many kills may take (default 178).
 # OUT: where the results go (default dist/gpu). TORCH_PYTHON: an interpreter with torch, for a victim in torch (optional).
 # Each file of tests has its own deadline, and one that fails does not keep the next from running.
 set -u
@@ -55,12 +56,13 @@ run() { # run SECONDS FILE
 }
 
 if [ $# -gt 0 ]; then
-    for file in "$@"; do run 170 "$file"; done
+    for file in "$@"; do run "$((${CHAOSGPU_KILLS_S:-178} + 80))" "$file"; done
 else
     run 60 test_1_recorded.py
     run 75 test_3_fill.py
     run 75 test_4_chaos_run.py
     run 150 test_5_left.py
+    run "$((${CHAOSGPU_KILLS_S:-178} + 80))" test_8_many_kills.py
     run 60 test_6_leak_and_burn.py
     run 45 test_7_process_stop.py
     run 120 test_2_readings.py

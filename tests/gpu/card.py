@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,10 @@ class Card:
 
     def claims(self) -> list[str]:
         """Return what is claimed in the name of this card's agent."""
-        found = (path.read_text() for path in Path("/var/tmp").glob("chaosgpu-claim-*.json"))  # noqa: S108 (the claims' folder)
+        found = []
+        for path in Path("/var/tmp").glob("chaosgpu-claim-*.json"):  # noqa: S108 (the claims' folder)
+            with suppress(FileNotFoundError):  # another's, given up just now
+                found.append(path.read_text())
         return [text for text in found if json.loads(text)["home"] == str(self.home)]
 
     def holders(self, lease: str) -> list[Identity]:

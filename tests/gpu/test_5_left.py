@@ -16,6 +16,7 @@ import pytest
 from chaosgpu.agent.process import Identity
 from gpu import notes
 from gpu.card import Card, until
+from gpu.unleased import held_without_a_lease
 
 BOUND_S = 5.0
 TTL_S = 3.0
@@ -123,20 +124,9 @@ def test_an_apply_killed_at_any_moment_leaves_nothing_behind(card: Card) -> None
 def test_memory_taken_without_a_lease_stays_when_its_starter_is_killed(card: Card) -> None:
     """The control: the same kill on the order that others use, the fault first and no record at all."""
     before = card.memory().used_mib
-    script, mib = str(Path(__file__).with_name("victim.py")), int(card.memory().free * 0.9) >> 20
-    starting = "import subprocess, sys\nprint(subprocess.Popen(sys.argv[1:], start_new_session=True).pid, flush=True)\n"
-    words = [sys.executable, "-c", starting + "sys.stdin.read()", sys.executable, script, "hold", card.uuid, str(mib)]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as starter:
-        assert starter.stdout is not None
-        pid = int(starter.stdout.readline())
-        try:
-            assert starter.stdout.readline() == "holds\n"
-            os.killpg(starter.pid, signal.SIGKILL)
-            gone = until(lambda: card.memory().used_mib <= before, TTL_S + BOUND_S)
-            held = card.memory().used_mib - before
-        finally:
-            os.kill(pid, signal.SIGKILL)
+    with held_without_a_lease(card, 0.9) as starter:
+        os.killpg(starter.pid, signal.SIGKILL)
+        gone = until(lambda: card.memory().used_mib <= before, TTL_S + BOUND_S)
+        held = card.memory().used_mib - before
     notes.equals("control, no lease: memory at deadline + 5 s", "stays" if gone is None else "gone", "stays")
     notes.shown("control, no lease: left behind", held, "MiB")
