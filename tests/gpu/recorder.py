@@ -110,9 +110,9 @@ def calls(handle: Any) -> dict[str, Callable[[], Any]]:
 
 
 def _answer(name: str, handle: Any, arguments: tuple[Any, ...]) -> Any:
-    """Call it; where it fills in a structure, that is the answer."""
-    answer = getattr(nvml, name)(handle, *arguments)
+    """Call it; where it fills in a structure, which it wants by its address, that is the answer."""
     filled = [one for one in arguments if hasattr(one, "_fields_")]
+    answer = getattr(nvml, name)(handle, *(nvml.byref(one) if one in filled else one for one in arguments))
     return filled[0] if filled else answer
 
 
