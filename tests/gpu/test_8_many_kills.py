@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from operator import itemgetter
 
 import pytest
@@ -22,6 +22,7 @@ KILLS = {
     "undo": {"gpu.memory.fill": 20, "gpu.memory.leak": 20, "gpu.burn": 12},
 }
 AT_LEAST = 120
+TRIES = 4
 BUDGET_S = float(os.environ.get("CHAOSGPU_KILLS_S", "178"))  # a busy machine with simulated GPUs may need more
 OURS_MIB = 64  # from here on it is a context or memory of ours, and not what the driver takes to look at the card
 
@@ -62,12 +63,20 @@ def test_whoever_is_killed_at_whatever_moment_nothing_is_left_on_the_card(card: 
     for kill in plan():
         if time.monotonic() - start > BUDGET_S:
             break
-        outcomes.append(carry_out(card, kill, lengths[kill.fault], before))
-        if not outcomes[-1].hit:  # it was done sooner than usual: the same again, a little earlier
-            again = replace(kill, lease=f"{kill.lease}-again", share=kill.share * 0.85)
-            outcomes.append(carry_out(card, again, lengths[kill.fault], before))
+        for again in range(TRIES):  # where the work was done sooner than usual: the same again, earlier
+            one = replace(kill, lease=f"{kill.lease}-{again}", share=kill.share * 0.75**again)
+            outcomes.append(carry_out(card, one, lengths[kill.fault], before))
+            if outcomes[-1].hit:
+                break
     wall_s = time.monotonic() - start
-    notes.keep("many kills", {"lengths": lengths, "wall_s": wall_s, "rows": [row(one) for one in outcomes]})
+    notes.keep(
+        "many kills",
+        {
+            "lengths": {fault: asdict(length) for fault, length in lengths.items()},
+            "wall_s": wall_s,
+            "rows": [row(one) for one in outcomes],
+        },
+    )
     for fault, length in lengths.items():
         notes.shown(f"many kills: apply of {fault} takes", length.apply_s, "s")
         notes.shown(f"many kills: undo of {fault} takes", length.undo_s, "s")
