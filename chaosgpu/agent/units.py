@@ -8,12 +8,14 @@ __all__ = ["BEFORE", "CRON_FILE", "RECOVER", "SWEEP", "cron_file", "exec_line", 
 
 RECOVER, SWEEP = "chaosgpu-recover.service", "chaosgpu-sweep.timer"
 CRON_FILE = "chaosgpu"
-# Whoever puts work on GPUs: none starts before the undo has had its turn. A name that is not there does no harm.
+# Whoever puts work on GPUs, and databases: none starts before the undo has had its turn. A name that is not there does
+# no harm.
 BEFORE = (
     "docker.service", "containerd.service", "crio.service", "podman.service", "kubelet.service", "k3s.service",
     "k3s-agent.service", "rke2-agent.service", "nomad.service", "slurmd.service", "pbs.service", "condor.service",
     "triton.service", "tritonserver.service", "vllm.service", "ollama.service", "nvidia-dcgm.service",
     "dcgm-exporter.service", "nvidia-dcgm-exporter.service", "gpud.service",
+    "chroma.service", "milvus.service", "postgresql.service", "qdrant.service", "weaviate.service",
 )  # fmt: skip
 # The driver's own services come first: an undo speaks to the driver.
 _AFTER = (

@@ -23,6 +23,7 @@ from chaosgpu.fleet.values import JsonObject
 from chaosgpu.host.arguments import (
     back_within,
     cuda_code,
+    file_paths,
     folder_path,
     listed,
     package_names,
@@ -32,6 +33,7 @@ from chaosgpu.host.arguments import (
 )
 
 __all__ = [
+    "damage_files",
     "deny_gpu_to_unit",
     "fill_disk",
     "freeze_unit",
@@ -41,6 +43,7 @@ __all__ = [
     "kill_unit",
     "shrink_kv_cache",
     "stop_unit",
+    "vanish_files",
 ]
 
 
@@ -88,6 +91,56 @@ def freeze_unit(unit: str, duration_s: float, hosts: str = "localhost", timeout_
     Refused for a service with WatchdogSec=, which systemd would kill for it, and without cgroup v2.
     """
     return put_in("unit.freeze", {"unit": unit_name(unit)}, duration_s, hosts, timeout_s)
+
+
+def vanish_files(  # noqa: PLR0917 (experiments name their arguments)
+    unit: str,
+    files: list[str],
+    duration_s: float,
+    back_within_s: float = 60,
+    hosts: str = "localhost",
+    timeout_s: float = 120.0,
+) -> JsonObject:
+    """Stop a service, set files of its own aside, and start it without them, such as a database without its index.
+
+    {"name": "the index is gone", "type": "action", "provider": {"type": "python", "module": "chaosgpu.host.actions",
+     "func": "vanish_files", "arguments": {"unit": "chroma.service", "duration_s": 60,
+     "files": ["/var/lib/chroma/5f0c9f3e-8d0a-4a9e-9d5e-0f3f1e0f7a11/data_level0.bin"]}}}
+
+    files: 1 to 16 absolute paths of plain files of the service's own, no links. `observed` tells of each whether it is
+    missing or the service has made another, and how the service is: one that does not come up is an effect. The undo
+    stops it, puts the very files back, and starts it; what it wrote to them meanwhile is gone, what it wrote elsewhere
+    stays. timeout_s has to cover a stop (at most 20 s) and a start (back_within_s).
+    """
+    params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s)}
+    params["files"] = file_paths(files)
+    return put_in("unit.files.vanish", params, duration_s, hosts, timeout_s)
+
+
+def damage_files(  # noqa: PLR0917 (experiments name their arguments)
+    unit: str,
+    files: list[str],
+    duration_s: float,
+    bytes: int,  # noqa: A002 (what an experiment calls it)
+    seed: int = 1,
+    back_within_s: float = 60,
+    hosts: str = "localhost",
+    timeout_s: float = 120.0,
+) -> JsonObject:
+    """Stop a service, put copies with flipped bytes in the place of files of its own, and start it on them.
+
+    {"name": "the index is damaged", "type": "action", "provider": {"type": "python",
+     "module": "chaosgpu.host.actions", "func": "damage_files", "arguments": {"unit": "postgresql@16-main.service",
+     "files": ["/var/lib/postgresql/16/main/base/5/16467"], "bytes": 200, "duration_s": 60}}}
+
+    files: as for vanish_files, at most 2 GiB in all; the originals are never written. bytes: 1 to 1,000,000, how many
+    of each file are flipped. seed: which; the same seed damages the same places. `observed` tells how many are still
+    there as they were flipped, since a service may repair its file.
+    """
+    params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s)}
+    params.update({"files": file_paths(files), "bytes": whole("bytes", bytes, least=1, most=1_000_000)})
+    params["seed"] = whole("seed", seed, least=0)
+    return put_in("unit.files.damage", params, duration_s, hosts, timeout_s)
 
 
 def deny_gpu_to_unit(  # noqa: PLR0917 (experiments name their arguments)

@@ -7,7 +7,19 @@ from chaosgpu.errors import BadArgument
 from chaosgpu.fleet.arguments import number, package_names, unit_name, versions, whole
 from chaosgpu.fleet.values import JsonObject, JsonValue, seconds
 
-__all__ = ["back_within", "cuda_code", "folder_path", "listed", "package_names", "put_in", "unit_name", "versions"]
+__all__ = [
+    "back_within",
+    "cuda_code",
+    "file_paths",
+    "folder_path",
+    "listed",
+    "package_names",
+    "put_in",
+    "unit_name",
+    "versions",
+]
+
+_MOST_FILES = 16
 
 
 def back_within(value: object) -> float:
@@ -18,6 +30,18 @@ def back_within(value: object) -> float:
 def cuda_code(code: object) -> int:
     """Check the CUresult; which of them a host can make is told by the agent."""
     return whole("code", code, least=1, most=9999)
+
+
+def file_paths(files: object) -> list[JsonValue]:
+    """Check the paths of files, each named once; whether they are the unit's own is told by the agent."""
+    if not isinstance(files, list) or not 0 < len(files) <= _MOST_FILES:
+        raise BadArgument(f"files must be a list of 1 to {_MOST_FILES} absolute paths, not {files!r}.")
+    for path in files:
+        if not isinstance(path, str) or not path.startswith("/") or os.path.normpath(path) != path or path == "/":
+            raise BadArgument(f"files must be absolute paths without '..' and a last '/', not {path!r}.")
+    if len(set(files)) < len(files):
+        raise BadArgument(f"files must name each file once, not {files!r}.")
+    return [*files]
 
 
 def folder_path(folder: object) -> str:

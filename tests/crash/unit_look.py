@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A unit and what lies about it, seen behind the agent's back: from systemd, the kernel's files and the folders."""
 
+import hashlib
 import os
 import subprocess
 import time
@@ -58,6 +59,11 @@ def look(unit: str, told: Path, *, exact: bool, opens: bool, gpu: bool) -> dict[
     return seen
 
 
+def files_in(folder: Path) -> dict[str, Any]:
+    """Return every file of a folder: its name, which file it is, its times and its bytes."""
+    return {f"file {path}": _file(path) for path in sorted(folder.iterdir())}
+
+
 def left_of_ours() -> Iterator[str]:
     """Name every unit of ours that systemd has, every transient file of one, and whoever still asks systemd."""
     for row in ask("list-units", "--all", "--plain", "--no-legend", "chaosgpu-*").splitlines():
@@ -76,6 +82,15 @@ def settle(look_again: Callable[[], dict[str, Any]]) -> None:
     last: dict[str, Any] = {}
     while last != (last := look_again()):
         time.sleep(_SETTLES_S)
+
+
+def _file(path: Path) -> list[Any]:
+    try:
+        found = path.stat()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:  # it was renamed between two looks
+        return ["gone"]
+    return [found.st_ino, found.st_mode, found.st_uid, found.st_mtime_ns, digest]
 
 
 def _environment(pid: str) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from chaosgpu.selfdrill import strace
 from chaosgpu.selfdrill.entry import look
 from crash import package_look, unit_look
-from crash.unit_victims import DEB, FIRST, OLD, PACKAGE, UNIT
+from crash.unit_victims import DEB, FIRST, INDEX, OLD, PACKAGE, UNIT
 
 _WITHIN_S = 120.0  # on a busy machine
 _HOST_ACTS_S = 4.0
@@ -45,7 +45,22 @@ def _install(version: str) -> tuple[str, ...]:
     return ("dpkg", "--install", "--force-downgrade", "--force-confold", DEB.format(version))
 
 
+def _has_its_index() -> bool:
+    return INDEX.exists() and INDEX.stat().st_size > len("empty\n") and _is_up()
+
+
+def _in_pause(*words: str) -> tuple[str, ...]:
+    return ("sh", "-c", f"systemctl stop {UNIT}; {' '.join(words)}; systemctl start {UNIT}")
+
+
+_ASIDE = INDEX.with_name("aside")
+
 THINGS = {
+    "unit.files.vanish": Thing(
+        _in_pause("mv", str(INDEX), str(_ASIDE)),
+        _in_pause(f"[ ! -e {_ASIDE} ] ||", "mv", str(_ASIDE), str(INDEX)),
+        _has_its_index,
+    ),
     "unit.stop": Thing(("systemctl", "stop", UNIT), ("systemctl", "start", UNIT), _is_up),
     "gpu.process.kill": Thing(("systemctl", "kill", "--signal=KILL", UNIT), ("systemctl", "restart", UNIT), _is_up),
     "package.install": Thing(_install(FIRST), _install(OLD), _is_old),

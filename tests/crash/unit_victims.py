@@ -63,10 +63,23 @@ with open("/proc/self/maps") as maps, open("{TOLD}", "w") as file:
     file.write(next(line.split()[5] for line in maps if "libcusparse" in line))
 time.sleep(100000)
 """
+# A service with a file of its own that it misses: its log stays open, and what is not there it makes anew, empty.
+DATA = Path("/var/lib/struck")
+INDEX = DATA / "index"
+_KEEPS = f"""\
+#!/bin/sh
+cd {DATA} && exec 3>>log
+[ -e {INDEX.name} ] || echo empty > {INDEX.name}
+echo "it is up" > {TOLD}
+exec sleep infinity
+"""
+_DATA = f"mkdir -p {DATA}; rm -rf {DATA}/*; seq 20000 > {INDEX}; touch -d '1 hour ago' {INDEX}; touch {DATA}/log"
 # On a busy machine an apply takes seconds here: it asks systemd a dozen times.
 _FAST = Times(apply_s=8.0, outlasts_s=20.0, then_s=6.0)
 SLOW_BOUND_S = BOUND_S + _BACK_WITHIN_S  # a service that has to start anew may take as long as it was told
 _SLOW = Times(apply_s=12.0, outlasts_s=30.0, then_s=6.0, bound_s=SLOW_BOUND_S)
+# Its undo waits for a stop and for a start.
+_FILES = Times(apply_s=14.0, outlasts_s=30.0, then_s=6.0, bound_s=SLOW_BOUND_S + _BACK_WITHIN_S)
 # Killing asks systemd for nothing but the keeper and the timer.
 _KILLED = Times(apply_s=6.0, outlasts_s=20.0, then_s=4.0, bound_s=SLOW_BOUND_S)
 # apt is asked five times on the way there. The way back may take as long as it was told.
@@ -91,7 +104,13 @@ class Victim:
     opens: bool = False  # whether it is looked at what the unit's processes may open
     user: str = ""  # whose the process is; one with a user of its own is looked for on the GPU
     packages: str = ""  # what makes the driver's packages ready, in a shell; they are looked at, too
+    data: str = ""  # what makes its files, in a shell; they are looked at, too
     times: Times = _SLOW
+
+    @property
+    def on_disk(self) -> bool:
+        """Tell whether the fault refuses an agent whose records are in memory."""
+        return bool(self.packages or self.data)
 
     def service(self) -> str:
         """Return the unit's file; it may be started as often as one likes."""
@@ -122,6 +141,7 @@ def victims(shim_sha256: str) -> dict[str, Victim]:
     killed: JsonObject = {
         "gpu": 0, "allow_index": True, "user": USER, "restored_by": {"unit": UNIT}, "back_within_s": _BACK_WITHIN_S,
     }  # fmt: skip
+    files: JsonObject = _back(files=[str(INDEX)])
     within: JsonObject = {"back_within_s": _PACKAGES_BACK_WITHIN_S}
     install: JsonObject = {**within, "packages": {"nvidia-open": LATER}, "guard": True}
     unattended: JsonObject = {**within, "packages": ["nvidia-open"]}
@@ -136,6 +156,8 @@ def victims(shim_sha256: str) -> dict[str, Victim]:
         "unit.gpu.hide": Victim(_back()),
         "unit.kv_cache.shrink": Victim(shrink, _BLOCKS, "Environment=KV_SHARE=9000"),
         "unit.cuda.errors": Victim(errors, _CUDA),
+        "unit.files.vanish": Victim(files, _KEEPS, data=_DATA, times=_FILES),
+        "unit.files.damage": Victim({**files, "bytes": 9}, _KEEPS, data=_DATA, times=_FILES),
         "library.mismatch": Victim(_back(files=[str(OTHER_DRIVER)], loads_within_s=5), _CUDA),
         "library.shadow": Victim(
             _back(file=str(OTHER_TOOLKIT), loads_within_s=5), _LOADS, f"Environment=LD_LIBRARY_PATH={TOOLKIT.parent}"

@@ -16,7 +16,7 @@ from chaosgpu.selfdrill import entry
 from chaosgpu.selfdrill.host import START_UP, World, kill
 from crash import unit_look
 from crash.unit_look import TRANSIENT
-from crash.unit_victims import PROGRAM, TOLD, UNIT, Victim
+from crash.unit_victims import DATA, PROGRAM, TOLD, UNIT, Victim
 
 HOME = Path("/var/lib/chaosgpu")
 _UNIT_FILE = Path("/etc/systemd/system") / UNIT
@@ -77,7 +77,8 @@ def build(
 ) -> UnitWorld:
     """Start the unit that is to be broken, and make a host of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_home(in_memory=not victim.packages)
+    _keep_home(in_memory=not victim.on_disk)
+    subprocess.run(["sh", "-c", victim.data], check=True, timeout=_STARTS_WITHIN_S)
     TOLD.write_text("")
     TOLD.chmod(0o666)
     if victim.program:
@@ -96,7 +97,7 @@ def build(
 
     def look() -> Any:
         seen = unit_look.look(UNIT, TOLD, exact=victim.exact, opens=victim.opens, gpu=bool(victim.user))
-        return {**seen, **look_also()}
+        return {**seen, **look_also(), **(unit_look.files_in(DATA) if victim.data else {})}
 
     unit_look.settle(look)
     environment = {**os.environ, entry.WORLD: "host", entry.BESIDE: str(folder), **START_UP}

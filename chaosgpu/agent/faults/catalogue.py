@@ -160,6 +160,29 @@ How a change of packages is planned, kept and put back, from any state of dpkg a
   that were laid out before. But with that disk full no lease could be made on the host, no claim be taken again, and
   nothing be told of what happened. Give the agent's state a file system of its own to fill `/` with `allow_root`.
 
+## Files that vanish
+
+- **The unit is stopped, both ways.** A server that runs may write an empty index over what is put back, or go on with
+  what it has in memory. Stop, rename, start; then stop, rename back, start.
+- **The original is never written.** It is renamed in its own folder to `chaosgpu-aside-LEASE-NUMBER`, and what
+  `unit.files.damage` damages is a copy. Once the unit is down and before the first rename, the lease's folder has what
+  each file is: inode, size, time of change, and up to 256 MiB a lease the digest. A digest of many GB would keep the
+  database down for minutes. The kernel's own time of change (ctime) is not used: a backup or a new label moves it.
+- **Files are named one by one**, not by their folder: the record names each before it is touched, and whoever approves
+  a drill reads what will be gone. For a folder of Chroma's or a large index of PostgreSQL name each file in it.
+- **Whose file it is**: it belongs to a user that the unit's processes run as, lies below a folder in which one of them
+  stands or has a file open for writing (or WorkingDirectory=, StateDirectory=, ReadWritePaths=), is the same file for
+  the unit, and is open in no process of others. What is not known to be so is refused.
+- **The undo puts back all or none.** What stands under a name meanwhile is the unit's own of the time between; it is
+  replaced only where the original is aside and known, and `restored` names it under `replaced`. Where an original is
+  missing or was changed, nothing is moved, the lease is `stuck` and says what to do by hand. An original that
+  somebody has put back is left, and told.
+- **The unit afterwards**: started if it was up, also after a reboot; left down where somebody has stopped it
+  meanwhile. A database that does not come up without its index is an effect like any other.
+- **At boot** the undo runs before `postgresql.service`, `chroma.service` and others of that kind, and before each unit
+  that the host's installation names (`agent install-units --before UNIT`). A unit that is not among them may start
+  without its files: it is stopped again, and started when they are back.
+
 ## Memory levels
 
 `used_percent` counts as nvidia-smi does: what processes hold, of the GPU's whole memory; what the driver keeps for

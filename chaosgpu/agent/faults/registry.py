@@ -20,6 +20,8 @@ from chaosgpu.agent.faults.process_kill import ProcessKill
 from chaosgpu.agent.faults.process_stop import ProcessStop
 from chaosgpu.agent.faults.selfdrill import FileText
 from chaosgpu.agent.faults.unit_cuda_errors import UnitCudaErrors
+from chaosgpu.agent.faults.unit_files_damage import UnitFilesDamage
+from chaosgpu.agent.faults.unit_files_vanish import UnitFilesVanish
 from chaosgpu.agent.faults.unit_freeze import UnitFreeze
 from chaosgpu.agent.faults.unit_gpu_deny import UnitGpuDeny
 from chaosgpu.agent.faults.unit_gpu_hide import UnitGpuHide
@@ -47,6 +49,8 @@ _FAULTS: Tuple[Fault[Any], ...] = (
     UnitGpuHide(),
     UnitKvCacheShrink(),
     UnitCudaErrors(),
+    UnitFilesVanish(),
+    UnitFilesDamage(),
     LibraryMismatch(),
     LibraryShadow(),
     PackageInstall(),

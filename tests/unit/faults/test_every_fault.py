@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import cuda_units, drift_units, packages, unit_cases
+from bench import cuda_units, drift_units, file_units, packages, unit_cases
 from chaosgpu.agent.errors import Unverified
 from chaosgpu.agent.faults.contract import Held
 from chaosgpu.agent.faults.registry import REGISTRY
@@ -32,7 +32,7 @@ def test_every_fault_in_the_registry_has_a_case() -> None:
     struck in tests/crash.
     """
     on_hosts = [case.fault for case in unit_cases.CASES]
-    on_hosts += [*cuda_units.FAULTS, *drift_units.FAULTS, *packages.FAULTS]
+    on_hosts += [*cuda_units.FAULTS, *file_units.FAULTS, *drift_units.FAULTS, *packages.FAULTS]
     assert [*(case.fault for case in CASES), *on_hosts, "disk.fill", "selfdrill.file"] == list(REGISTRY)
 
 

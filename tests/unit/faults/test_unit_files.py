@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a unit that vanish or are damaged, with a real process and a systemctl of ours: there and back."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaosgpu.agent.errors import AgentError, NoEffect, Refused, Unanswered, Unverified
+from chaosgpu.agent.faults import unit_files_damage, unit_own_files, unit_state
+from chaosgpu.agent.faults.damaged_copy import flips
+from chaosgpu.agent.faults.unit_files_damage import UnitFilesDamage
+from chaosgpu.agent.faults.unit_files_vanish import UnitFilesVanish
+from chaosgpu.agent.values import JsonObject, JsonValue
+from support.limited import A_PLAIN_USER
+from unit.faults.paused_unit import UNIT, FakeUnit, Files
+from unit.faults.rig import refusal
+
+VANISH, DAMAGE = UnitFilesVanish(), UnitFilesDamage()
+ONE: JsonObject = {"unit": UNIT, "files": ["/srv/db/index.bin"]}
+BAD: list[tuple[str, JsonObject, str]] = [
+    ("unit.files.vanish", {"unit": UNIT}, "files must be a list of 1 to 16"),
+    ("unit.files.vanish", {"unit": UNIT, "files": []}, "files must be a list of 1 to 16"),
+    ("unit.files.vanish", {"unit": UNIT, "files": "/a"}, "files must be a list of 1 to 16"),
+    ("unit.files.vanish", {"unit": UNIT, "files": [f"/{n}" for n in range(17)]}, "files must be a list of 1 to 16"),
+    ("unit.files.vanish", {"unit": UNIT, "files": [7]}, "files must be a text"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["srv/db"]}, "files must be absolute paths"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["/srv/../db"]}, "files must be absolute paths"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["/srv//db"]}, "files must be absolute paths"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["/srv/db/"]}, "files must be absolute paths"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["/srv/d\0b"]}, "files must be absolute paths"),
+    ("unit.files.vanish", {"unit": UNIT, "files": ["/a", "/a"]}, "files must name each file once"),
+    ("unit.files.vanish", {**ONE, "bytes": 1}, "bytes"),
+    ("unit.files.vanish", {**ONE, "unit": "db"}, "whole name of a service"),
+    ("unit.files.damage", {**ONE}, "bytes must be"),
+    ("unit.files.damage", {**ONE, "bytes": 0}, "bytes must be between 1"),
+    ("unit.files.damage", {**ONE, "bytes": 1, "seed": -1}, "seed must be between 0"),
+    ("unit.files.damage", {**ONE, "bytes": 1, "back_within_s": 601}, "back_within_s must be between"),
+]
+
+
+@pytest.mark.parametrize(("fault", "raw", "sentence"), BAD, ids=[f"{fault} {raw}" for fault, raw, _ in BAD])
+def test_a_bad_value_is_refused_with_a_sentence(fault: str, raw: JsonObject, sentence: str) -> None:
+    said = refusal(fault, raw)
+    assert sentence in said
+    assert said.endswith(".")
+
+
+def test_the_flipped_places_follow_from_the_seed_and_no_byte_stays_as_it_was() -> None:
+    drawn = flips(10_000, 100, 7, 0)
+    assert drawn == flips(10_000, 100, 7, 0)
+    assert drawn != flips(10_000, 100, 8, 0)
+    assert drawn != flips(10_000, 100, 7, 1)
+    assert len({place for place, _ in drawn}) == 100
+    assert all(0 <= place < 10_000 and 0 < mask < 256 for place, mask in drawn)
+    assert [place for place, _ in flips(3, 100, 7, 0)] == [0, 1, 2]
+
+
+if os.getuid() == 0:  # only root may see what others' processes have open
+
+    @pytest.fixture
+    def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeUnit]:
+        """Start a service with an index that is worth something."""
+        data, groups = tmp_path / "srv" / "db", tmp_path / "groups"
+        data.mkdir(parents=True)
+        groups.mkdir()
+        (data / "index.bin").write_bytes(bytes(range(256)) * 64)
+        monkeypatch.setattr(unit_state, "CGROUPS", str(groups))
+        monkeypatch.setattr(unit_own_files, "mount_kind", lambda _: "ext4")  # wherever tests keep their folders
+        made = FakeUnit(data, groups)
+        made.start()
+        yield made
+        made.stopping_hangs = False
+        made.stop()
+
+    def look(unit: FakeUnit) -> dict[str, Any]:
+        """Return all that an undo has to bring back: names, inodes, bytes and times."""
+        files = {path.name: path for path in sorted(unit.data.iterdir())}
+        index = files["index.bin"].stat()
+        kept = (index.st_ino, index.st_mtime_ns, index.st_mode, index.st_uid, files["index.bin"].read_bytes())
+        return {"names": [*files], "index": kept, "runs": unit.process is not None}
+
+    def why_not(unit: FakeUnit, tmp_path: Path, fault: Any = VANISH, **params: Any) -> AgentError:
+        before = look(unit)
+        try:
+            Files.of(fault, unit, tmp_path, **params)
+        except AgentError as error:
+            assert "stop" not in unit.asked
+            assert look(unit) == before
+            return error
+        raise AssertionError("it was not refused")
+
+    def test_a_vanished_index_is_made_anew_empty_and_the_undo_brings_the_very_file_back(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        observed = lease.verify()
+        assert (unit.data / "index.bin").read_bytes() == b"empty"
+        assert observed["files"] == {str(unit.data / "index.bin"): "another file of the unit's"}
+        assert (observed["active_state"], observed["main_pid"]) == ("active", unit.process and unit.process.pid)
+        undone = lease.undo()
+        assert (undone.clean, undone.left_alone) == (True, ())
+        assert undone.values["replaced"] == [str(unit.data / "index.bin")]
+        assert "is gone: the original is back" in str(undone.values["note"])
+        assert look(unit) == before
+        again = lease.undo()
+        assert (again.clean, unit.starts) == (True, 3)
+        assert look(unit) == before
+
+    def test_a_damaged_copy_differs_in_its_bytes_alone_and_goes_with_the_undo(unit: FakeUnit, tmp_path: Path) -> None:
+        index = unit.data / "index.bin"
+        os.setxattr(index, "user.label", b"kept")
+        os.chown(index, 0, A_PLAIN_USER)
+        index.chmod(0o640)
+        before, was = look(unit), index.read_bytes()
+        stat_before = index.stat()
+        lease = Files.of(DAMAGE, unit, tmp_path, bytes=9, seed=3).inject()
+        assert lease.verify()["files"] == {str(index): "9 of 9 bytes are as they were flipped"}
+        now, found = index.read_bytes(), index.stat()
+        assert sum(one != other for one, other in zip(was, now, strict=True)) == 9
+        assert found.st_ino != stat_before.st_ino
+        for name in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns"):
+            assert getattr(found, name) == getattr(stat_before, name), name
+        assert os.getxattr(index, "user.label") == b"kept"
+        assert (unit.data / "chaosgpu-aside-l1-0").read_bytes() == was
+        assert lease.undo().clean
+        assert look(unit) == before
+
+    def test_a_service_that_does_not_start_without_its_index_is_an_effect_and_is_brought_back(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path)
+        unit.starting_fails = True
+        observed = lease.inject().verify()
+        assert (observed["active_state"], observed["main_pid"]) == ("failed", 0)
+        assert list(observed["files"].values()) == ["missing"]
+        unit.starting_fails = False
+        assert lease.undo().clean
+        assert look(unit) == before
+
+    def test_without_the_fault_or_with_its_beginning_alone_the_undo_changes_nothing(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path)
+        assert lease.undo().clean
+        assert ("stop" in unit.asked, look(unit)) == (False, before)
+
+    def test_one_that_somebody_stopped_stays_down_with_its_own_files(unit: FakeUnit, tmp_path: Path) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        unit.stop()
+        undone = lease.undo()
+        assert (undone.clean, "was stopped by somebody meanwhile" in undone.left_alone[0]) == (True, True)
+        assert look(unit) == {**before, "runs": False}
+
+    def test_a_fault_that_died_after_its_stop_has_the_service_started_again(unit: FakeUnit, tmp_path: Path) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path)
+        Path(f"{lease.context.lease_dir}/unit-pause-begun").touch()
+        unit.stop()
+        assert lease.undo().clean
+        assert look(unit) == before
+
+    def test_a_file_that_somebody_put_back_by_hand_is_left_and_told(unit: FakeUnit, tmp_path: Path) -> None:
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        starts = unit.starts
+        (unit.data / "chaosgpu-aside-l1-0").rename(unit.data / "index.bin")
+        with pytest.raises(Unverified, match="the original is in place"):
+            lease.verify()
+        undone = lease.undo()
+        assert undone.clean
+        assert "was put back by somebody meanwhile; db.service was not restarted" in undone.left_alone[0]
+        assert unit.starts == starts
+
+    @pytest.mark.parametrize("how", ["removed", "written", "exchanged", "same size and time"])
+    def test_what_is_aside_and_no_longer_the_original_is_never_put_in_place(
+        how: str, unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        aside = unit.data / "chaosgpu-aside-l1-0"
+        found, was = aside.stat(), aside.read_bytes()
+        if how == "written":
+            aside.write_bytes(was + b"more")
+        elif how == "same size and time":
+            aside.write_bytes(was[:-1] + b"X")
+            os.utime(aside, ns=(found.st_atime_ns, found.st_mtime_ns))
+        else:
+            aside.rename(tmp_path / "srv" / "kept")
+            if how == "exchanged":
+                aside.write_bytes(was)
+        undone = lease.undo()
+        assert not undone.clean
+        assert "systemctl stop db.service" in undone.by_hand
+        assert (unit.data / "index.bin").read_bytes() == b"empty"
+        assert unit.process is not None
+        # As the sentence says: the original is found and moved to its path.
+        (aside if how in ("written", "same size and time") else tmp_path / "srv" / "kept").rename(
+            unit.data / "index.bin"
+        )
+        aside.unlink(missing_ok=True)
+        assert lease.undo().clean
+
+    def test_of_two_files_none_is_put_back_where_one_is_lost(unit: FakeUnit, tmp_path: Path) -> None:
+        (unit.data / "links.bin").write_bytes(b"links")
+        named: list[JsonValue] = [str(unit.data / name) for name in ("index.bin", "links.bin")]
+        lease = Files.of(VANISH, unit, tmp_path, files=named).inject()
+        (unit.data / "chaosgpu-aside-l1-1").unlink()
+        undone = lease.undo()
+        assert not undone.clean
+        assert "links.bin is not the file that it was" in undone.by_hand
+        assert (unit.data / "chaosgpu-aside-l1-0").exists()
+
+    def test_a_second_name_of_the_original_goes_and_a_half_made_copy_too(unit: FakeUnit, tmp_path: Path) -> None:
+        before = look(unit)
+        lease = Files.of(DAMAGE, unit, tmp_path, bytes=9).inject()
+        (unit.data / "chaosgpu-aside-l1-0.copy").write_bytes(b"half")
+        assert lease.undo().clean
+        assert look(unit) == before
+        os.link(unit.data / "index.bin", unit.data / "chaosgpu-aside-l1-0")
+        assert lease.undo().clean
+        assert look(unit) == before
+
+    def test_a_service_that_does_not_stop_is_unverified_and_its_files_are_not_touched(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path)
+        unit.stopping_hangs = True
+        with pytest.raises(Unverified, match="TimeoutStopSec="):
+            lease.inject()
+        assert look(unit) == before
+
+    def test_an_undo_that_cannot_stop_the_service_leaves_the_files_aside_for_another_try(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        unit.stopping_hangs = True
+        with pytest.raises(Unanswered, match=r"systemctl kill --signal=KILL db\.service"):
+            lease.undo()
+        assert (unit.data / "chaosgpu-aside-l1-0").exists()
+        unit.stopping_hangs = False
+        assert lease.undo().clean
+        assert look(unit) == before
+
+    def test_files_that_are_not_the_units_own_are_refused_and_nothing_is_touched(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        data = unit.data
+        (data / "link").symlink_to("index.bin")
+        (tmp_path / "srv" / "other").mkdir()
+        (tmp_path / "srv" / "other" / "index.bin").write_bytes(b"x")
+        (tmp_path / "srv" / "also").symlink_to("db")
+        (data / "theirs").write_bytes(b"x")
+        os.chown(data / "theirs", A_PLAIN_USER, A_PLAIN_USER)
+        (data / "empty").touch()
+        (data / "two").write_bytes(b"x")
+        os.link(data / "two", data / "names")
+        (data / "chaosgpu-aside-l9-0").write_bytes(b"x")
+        for name, sentence in (
+            ("gone", "cannot be looked at: No such file"),
+            ("link", "leads by a link to"),
+            ("../also/index.bin", "leads by a link to"),
+            ("../other/index.bin", "is below no folder that db.service works in"),
+            ("theirs", f"belongs to user {A_PLAIN_USER} and db.service runs as 0"),
+            ("empty", "is empty"),
+            ("two", "no plain file with one name (2 names)"),
+            ("chaosgpu-aside-l9-0", "that another lease has set aside"),
+            ("../../home/leases/l1", "no plain file"),
+            ("/etc/passwd", "is below /etc"),
+            ("/usr/bin/env", "is below /usr"),
+        ):
+            path = os.path.normpath(data / name)
+            assert sentence in str(why_not(unit, tmp_path, files=[path])), name
+
+    def test_a_file_of_the_agents_own_is_refused(unit: FakeUnit, tmp_path: Path) -> None:
+        own = tmp_path / "home" / "leases" / "l1" / "undo"
+        own.parent.mkdir(parents=True)
+        own.write_bytes(b"x")
+        assert f"is below {tmp_path / 'home'}" in str(why_not(unit, tmp_path, files=[str(own)]))
+
+    @pytest.mark.parametrize("way", ["open", "mapped"])
+    def test_a_file_that_another_process_has_open_is_refused(way: str, unit: FakeUnit, tmp_path: Path) -> None:
+        code = "import mmap, sys\nfile = open(sys.argv[1], 'rb')\n"
+        if way == "mapped":
+            code += "memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\nfile.close()\n"
+        words = [
+            sys.executable,
+            "-c",
+            f"{code}print('has it', flush=True)\nsys.stdin.read()",
+            str(unit.data / "index.bin"),
+        ]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "has it\n"
+            said = str(why_not(unit, tmp_path))
+            other.communicate()
+        assert f"Others than db.service have its files open (process {other.pid} has" in said
+
+    def test_a_name_of_ours_that_is_taken_is_refused(unit: FakeUnit, tmp_path: Path) -> None:
+        for name in ("chaosgpu-aside-l1-0", "chaosgpu-aside-l1-0.copy"):
+            (unit.data / name).touch()
+            assert "is there already and is not ours" in str(why_not(unit, tmp_path))
+            (unit.data / name).unlink()
+
+    @pytest.mark.parametrize("kind", ["tmpfs", "nfs4", "fuse.sshfs", ""])
+    def test_other_file_systems_and_records_in_memory_are_refused(
+        kind: str, unit: FakeUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = str(tmp_path / "home")
+        monkeypatch.setattr(unit_own_files, "mount_kind", lambda path: "ext4" if path == home else kind)
+        assert "on a file system of type" in str(why_not(unit, tmp_path))
+        monkeypatch.setattr(unit_own_files, "mount_kind", lambda path: "tmpfs" if path == home else "ext4")
+        assert "after a reboot nobody would know what is aside" in str(why_not(unit, tmp_path))
+
+    def test_a_unit_that_is_down_is_no_effect(unit: FakeUnit, tmp_path: Path) -> None:
+        unit.stop()
+        unit.asked.clear()
+        assert isinstance(why_not(unit, tmp_path), NoEffect)
+
+    def test_copies_without_room_or_too_large_to_wait_for_are_refused(
+        unit: FakeUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(unit_files_damage, "MOST_COPIED", 1000)
+        assert "use unit.files.vanish" in str(why_not(unit, tmp_path, DAMAGE, bytes=1))
+        monkeypatch.setattr(unit_files_damage, "MOST_COPIED", 1 << 40)
+        monkeypatch.setattr(unit_files_damage, "_SPARE", 1 << 60)
+        error = why_not(unit, tmp_path, DAMAGE, bytes=1)
+        assert isinstance(error, Refused)
+        assert "must stay free" in str(error)
