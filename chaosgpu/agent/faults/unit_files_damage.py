@@ -32,8 +32,8 @@ class UnitFilesDamage(UnitFiles[DamageParams]):
     summary = "As unit.files.vanish, with a copy in each file's place that has some bytes flipped at seeded places."
     more_keys = frozenset({"bytes", "seed"})
     refuses = (
-        f"what unit.files.vanish refuses; files of more than {MOST_COPIED >> 30} GiB in all; a file system that would "
-        f"not have {_SPARE >> 20} MiB free beside the copies"
+        f"what unit.files.vanish refuses; an empty file; files of more than {MOST_COPIED >> 30} GiB in all; a file "
+        f"system that would not have {_SPARE >> 20} MiB free beside the copies"
     )
     traps = (
         f"{UnitFilesVanish.traps} The original is never written: what is damaged is a copy with its owner, mode, "
@@ -59,6 +59,8 @@ class UnitFilesDamage(UnitFiles[DamageParams]):
                 "fewer, or use unit.files.vanish, which copies nothing. Nothing was touched."
             )
         for path in params.files:
+            if not sizes[path]:
+                raise Refused(f"{path} is empty, so it has no byte to flip; nothing was touched.")
             found = os.statvfs(path)
             free = found.f_bavail * found.f_frsize
             if free < sum(sizes.values()) + _SPARE:

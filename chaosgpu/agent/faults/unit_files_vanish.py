@@ -14,7 +14,7 @@ class UnitFilesVanish(UnitFiles[FilesParams]):
     refuses = (
         "a unit that is not active or has no process; one that takes other active units down with it, or that an "
         "active socket, path or timer would start again; a path that leads by a link, is no plain file with one name, "
-        "is empty, or is mounted by itself; a file that is not known to be the unit's own: of another user than its "
+        "or is mounted by itself; a file that is not known to be the unit's own: of another user than its "
         "processes', below no folder that they work in, seen differently by the unit, or open in a process of others; "
         "whatever is below /etc, /usr, /boot and their like or the agent's own folder, or was set aside by another "
         "lease; file systems of several hosts or in memory; an agent whose records are in memory; the host's own and "

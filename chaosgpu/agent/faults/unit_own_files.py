@@ -85,8 +85,6 @@ def _plain(path: str) -> os.stat_result:
         raise Refused(f"{path} leads by a link to {real}: name that, if it is meant. Nothing was touched.")
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise Refused(f"{path} is no plain file with one name ({found.st_nlink} names); nothing was touched.")
-    if found.st_size == 0:
-        raise Refused(f"{path} is empty, so nothing would be missed; nothing was touched.")
     return found
 
 

@@ -260,7 +260,6 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         (tmp_path / "srv" / "also").symlink_to("db")
         (data / "theirs").write_bytes(b"x")
         os.chown(data / "theirs", A_PLAIN_USER, A_PLAIN_USER)
-        (data / "empty").touch()
         (data / "two").write_bytes(b"x")
         os.link(data / "two", data / "names")
         (data / "chaosgpu-aside-l9-0").write_bytes(b"x")
@@ -270,7 +269,6 @@ if os.getuid() == 0:  # only root may see what others' processes have open
             ("../also/index.bin", "leads by a link to"),
             ("../other/index.bin", "is below no folder that db.service works in"),
             ("theirs", f"belongs to user {A_PLAIN_USER} and db.service runs as 0"),
-            ("empty", "is empty"),
             ("two", "no plain file with one name (2 names)"),
             ("chaosgpu-aside-l9-0", "that another lease has set aside"),
             ("../../home/leases/l1", "no plain file"),
@@ -335,3 +333,12 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         error = why_not(unit, tmp_path, DAMAGE, bytes=1)
         assert isinstance(error, Refused)
         assert "must stay free" in str(error)
+
+    def test_an_empty_file_may_vanish_and_has_no_byte_to_flip(unit: FakeUnit, tmp_path: Path) -> None:
+        (unit.data / "links").touch()
+        assert "has no byte to flip" in str(why_not(unit, tmp_path, DAMAGE, files=[str(unit.data / "links")], bytes=1))
+        before = look(unit)
+        lease = Files.of(VANISH, unit, tmp_path, files=[str(unit.data / "links")]).inject()
+        assert list(lease.verify()["files"].values()) == ["missing"]
+        assert lease.undo().clean
+        assert look(unit) == before

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each real database does with a vanished and with a damaged index, as the lease makes them: for docs/vectordb.md.
+
+`python benchmarks/vectordb_files.py --only chroma vanish` plays one, on a test host (docs/bench.md). What was seen is
+in `figures/vectordb/files.json`, and whether each came back whole is what the command ends by.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from bench.cuda_units import sh  # noqa: E402 (in the tests' folder, wherever the tree lies)
+from bench.hosts import Bench, Host  # noqa: E402
+from bench.plan import BENCHES  # noqa: E402
+from bench.units import order, undo  # noqa: E402
+from bench.vector_units import KINDS, VectorUnit, serve, shown  # noqa: E402
+from chaosgpu.errors import ChaosGpuError  # noqa: E402
+from chaosgpu.lab.packages import packages  # noqa: E402
+from chaosgpu.vectordb import canary  # noqa: E402
+from chaosgpu.vectordb.audit import audit  # noqa: E402
+from chaosgpu.vectordb.backends.address import address  # noqa: E402
+from chaosgpu.vectordb.backends.connect import connect, connected  # noqa: E402
+from chaosgpu.vectordb.history import Header, Recorder, read_history  # noqa: E402
+from chaosgpu.vectordb.known_set import KnownSet  # noqa: E402
+from chaosgpu.vectordb.recording import Plan, Session  # noqa: E402
+
+KNOWN = KnownSet(seed=4, rows=1500, dimension=16)
+CANARY, HISTORY = "chaosgpu_canary", "chaosgpu_history"
+_RESULTS = Path("figures") / "vectordb" / "files.json"
+_LASTS_S = 180.0
+# How many bytes of each file: few, as by a bad sector's bits, and many.
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vanish": ("unit.files.vanish", {}),
+    "damage": ("unit.files.damage", {"bytes": 2000, "seed": 1}),
+    "damage a little": ("unit.files.damage", {"bytes": 20, "seed": 1}),
+}
+
+
+def said(ask: Callable[[], Any]) -> Any:
+    """Return what was answered, or the sentence."""
+    try:
+        return ask()
+    except ChaosGpuError as error:
+        return f"{type(error).__name__}: {str(error)[:240]}"
+
+
+class Played:
+    """One fault on one database, as it goes; inside the bench's network."""
+
+    def __init__(self, one: VectorUnit, folder: Path) -> None:
+        self.one, self.history, self.seen = one, folder / "history.jsonl", dict[str, Any]()
+
+    def backend(self, within_s: float = 10.0) -> Any:
+        """Use it over a connection of its own."""
+        known = self.one.known
+        return connected(address(known.kind, known.url, within_s, known.secrets))
+
+    def write(self) -> None:
+        """Write with a history for some seconds: that is what the audit reads back."""
+        known = self.one.known
+        where = address(known.kind, known.url, 2.0, known.secrets)
+        with self.backend() as backend:
+            backend.drop(HISTORY)
+            backend.create(HISTORY, 16)
+        # Milvus Lite's own source says that two writers to one collection are one too many.
+        writers = 1 if known.kind == "milvus" else 2
+        plan = Plan(seed=4, dimension=16, duration_s=4, writers=writers, readers=1, batch=20, rate_per_s=40)
+        with self.history.open("w") as file:
+            recorder = Recorder(file, Header(4, 16, HISTORY, known.kind))
+            tally = Session(plan, HISTORY, lambda: connect(where), recorder).run()
+        self.seen["acknowledged"] = tally.acknowledged
+
+    def look(self, moment: str) -> dict[str, Any]:
+        """Note what unit, health check, count, canary and audit say."""
+        if self.one.kind == "milvus":  # a client has to load a collection after a start
+            for name in (CANARY, HISTORY):
+                said(partial(self._open, name))
+        found: dict[str, Any] = {"unit": sh(self.one.host, f"systemctl is-active {self.one.unit} || true").strip()}
+        for name, ask in (
+            ("health", lambda backend: backend.healthy()),
+            ("count", lambda backend: backend.count(CANARY)),
+            ("recall", lambda backend: round(canary.search_known(backend, CANARY, KNOWN).recall, 3)),
+            ("selves", lambda backend: len(canary.search_selves(backend, CANARY, canary.selves_of(KNOWN)).missing)),
+            ("stored", lambda backend: canary.check_stored(backend, CANARY, KNOWN).sentence()),
+            ("audit", self._audit),
+        ):
+            found[name] = said(partial(self._ask, ask))
+        self.seen[moment] = found
+        return found
+
+    def relation(self) -> str:
+        """Return where PostgreSQL has the canary's index."""
+        if self.one.kind != "pgvector":
+            return ""
+        sql = "select pg_relation_filepath(i.indexrelid) from pg_stat_user_indexes i join pg_class c on c.oid = "
+        where = f"i.indexrelid where i.indexrelname like '%embedding%' and i.relname = '{CANARY}'"
+        with self.backend() as backend:
+            return str(backend._run(sql + where, "")[0][0])  # noqa: SLF001 (what no experiment can ask)
+
+    def _open(self, name: str) -> None:
+        with self.backend() as backend:
+            backend.open(name)
+
+    def _ask(self, ask: Callable[[Any], Any]) -> Any:
+        with self.backend() as backend:
+            return ask(backend)
+
+    def _audit(self, backend: Any) -> Any:
+        found = audit(backend, read_history(self.history))
+        return {name: count for name, count in found.checked.to_json().items() if count}
+
+
+def play(host: Host, kind: str, fault: str, folder: Path) -> dict[str, Any]:
+    """Play one fault on a database of its own, and say whether all was as before in the end."""
+    sh(host, f"systemctl stop {VectorUnit(host, kind).unit} 2>/dev/null; rm -rf {VectorUnit(host, kind).data}")
+    one = serve(host, kind)
+    played = Played(one, folder)
+    seen = played.seen
+    with played.backend(60.0) as backend:
+        canary.seed(backend, CANARY, KNOWN)
+        seen["version"] = backend.version()
+    played.write()
+    sh(host, f"systemctl restart {one.unit}")  # so that what is in memory only is none of the index
+    one.wait()
+    before = played.look("before")
+    files = one.index_files(played.relation())
+    seen["files"] = files
+    state = f"cd {one.data} && find . -type f -size +0 {'' if kind != 'pgvector' else '-path ./base/*'} | wc -l"
+    digests = f"sha256sum {' '.join(files)}; stat -c %i {' '.join(files)}"
+    if not files:
+        return seen
+    was = sh(host, digests) if kind != "chroma" else ""
+    name, params = FAULTS[fault]
+    given = [path for path in files if name.endswith("vanish") or sh(host, f"stat -c %s {path}").strip() != "0"][:16]
+    began = time.monotonic()
+    asked = order(name, one.unit, _LASTS_S, files=given, back_within_s=30, **params)
+    answer = host.agent("apply", asked, timeout_s=90)
+    seen["applied"] = answer.get("observed", answer)
+    seen["apply_s"] = round(time.monotonic() - began, 1)
+    if answer.get("state") == "active":
+        time.sleep(5)
+        during = played.look("during")
+        seen["caught by"] = [key for key in ("unit", "health", "count", "recall", "selves", "stored", "audit")
+                             if during[key] != before[key]]  # fmt: skip
+        seen["words"] = one.words()[-900:]
+        seen["names during"] = sh(host, state).strip()
+    began = time.monotonic()
+    line = undo(host, answer)
+    seen["undone"] = {key: line.get(key) for key in ("state", "restored", "left_alone", "reason")}
+    seen["undo_s"] = round(time.monotonic() - began, 1)
+    one.wait()
+    after = played.look("after")
+    seen["files are the same"] = not was or sh(host, digests) == was
+    seen["as before"] = after == before and line["state"] == "clean"
+    return seen
+
+
+def main() -> int:
+    """Play what was asked for and write it down; 1 where something did not come back as it was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[], help="kinds and faults; all where none is named")
+    only = set(parser.parse_args().only)
+    sys.path.append(str(packages("milvus", lambda _line: None)))  # its client
+    kept = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
+    whole = True
+    bench = Bench(BENCHES / f"vectordb-{os.getpid()}")
+    bench.up(1, shown=shown())
+    try:
+        for kind in KINDS:
+            for fault in FAULTS:
+                if (only & set(KINDS) and kind not in only) or (only & set(FAULTS) and fault not in only):
+                    continue
+                with tempfile.TemporaryDirectory() as folder, bench.inside():
+                    seen = play(bench.hosts[0], kind, fault, Path(folder))
+                kept.setdefault(kind, {})[fault] = {"at": datetime.now(UTC).strftime("%Y-%m-%d"), **seen}
+                _RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+                whole = whole and seen.get("as before", not seen["files"])
+                sys.stdout.write(f"{kind} {fault}: as before {seen.get('as before')}\n")
+                sys.stdout.flush()
+    finally:
+        bench.down()
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
