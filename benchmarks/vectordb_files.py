@@ -8,6 +8,7 @@ in `figures/vectordb/files.json`, and whether each came back whole is what the c
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -39,11 +40,12 @@ KNOWN = KnownSet(seed=4, rows=1500, dimension=16)
 CANARY, HISTORY = "chaosgpu_canary", "chaosgpu_history"
 _RESULTS = Path("figures") / "vectordb" / "files.json"
 _LASTS_S = 180.0
-# How many bytes of each file: few, as by a bad sector's bits, and many.
-FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "vanish": ("unit.files.vanish", {}),
-    "damage": ("unit.files.damage", {"bytes": 2000, "seed": 1}),
-    "damage a little": ("unit.files.damage", {"bytes": 20, "seed": 1}),
+_MOST = 16  # files of one lease
+# All files of the index, or of each index the largest, where the vectors are.
+FAULTS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "vanish": ("unit.files.vanish", {}, False),
+    "damage": ("unit.files.damage", {"bytes": 2000, "seed": 1}, False),
+    "damage the largest": ("unit.files.damage", {"bytes": 2000, "seed": 1}, True),
 }
 
 
@@ -96,6 +98,7 @@ class Played:
             ("audit", self._audit),
         ):
             found[name] = said(partial(self._ask, ask))
+        found["unit then"] = sh(self.one.host, f"systemctl is-active {self.one.unit} || true").strip()
         self.seen[moment] = found
         return found
 
@@ -136,13 +139,16 @@ def play(host: Host, kind: str, fault: str, folder: Path) -> dict[str, Any]:
     before = played.look("before")
     files = one.index_files(played.relation())
     seen["files"] = files
-    state = f"cd {one.data} && find . -type f -size +0 {'' if kind != 'pgvector' else '-path ./base/*'} | wc -l"
     digests = f"sha256sum {' '.join(files)}; stat -c %i {' '.join(files)}"
     if not files:
         return seen
-    was = sh(host, digests) if kind != "chroma" else ""
-    name, params = FAULTS[fault]
-    given = [path for path in files if name.endswith("vanish") or sh(host, f"stat -c %s {path}").strip() != "0"][:16]
+    was = sh(host, digests)
+    name, params, largest = FAULTS[fault]
+    sizes = {path: int(sh(host, f"stat -c %s {path}")) for path in files}
+    given = [path for path in files if sizes[path] or name.endswith("vanish")][:_MOST]
+    if largest:
+        given = [path for path in given if sizes[path] == max(sizes[one] for one in files if _beside(one, path))]
+    seen["given"] = given
     began = time.monotonic()
     asked = order(name, one.unit, _LASTS_S, files=given, back_within_s=30, **params)
     answer = host.agent("apply", asked, timeout_s=90)
@@ -151,19 +157,22 @@ def play(host: Host, kind: str, fault: str, folder: Path) -> dict[str, Any]:
     if answer.get("state") == "active":
         time.sleep(5)
         during = played.look("during")
-        seen["caught by"] = [key for key in ("unit", "health", "count", "recall", "selves", "stored", "audit")
-                             if during[key] != before[key]]  # fmt: skip
-        seen["words"] = one.words()[-900:]
-        seen["names during"] = sh(host, state).strip()
+        seen["caught by"] = [key for key in during if during[key] != before[key]]
+        seen["words"] = re.sub(r"\x1b\[[0-9;]*m|/\S+/(?=\S)", "", one.words())[-900:]
     began = time.monotonic()
     line = undo(host, answer)
     seen["undone"] = {key: line.get(key) for key in ("state", "restored", "left_alone", "reason")}
     seen["undo_s"] = round(time.monotonic() - began, 1)
     one.wait()
     after = played.look("after")
-    seen["files are the same"] = not was or sh(host, digests) == was
+    seen["files are the same"] = host.run(["sh", "-c", digests]).stdout == was
     seen["as before"] = after == before and line["state"] == "clean"
+    sh(host, f"systemctl stop {one.unit}")
     return seen
+
+
+def _beside(one: str, other: str) -> bool:
+    return Path(one).parent == Path(other).parent
 
 
 def main() -> int:

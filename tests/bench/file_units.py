@@ -26,6 +26,7 @@ def serve(host: Host, *, ends: bool = False, service: str = "", unit: str = "", 
 
 
 def seen(host: Host) -> list[str]:
-    """Return the names in its folder, which file the index is, its time, its bytes, and how the service is."""
-    told = f"ls {FOLDER}; stat -c '%i %s %y %a %u' {INDEX}; sha256sum < {INDEX}; systemctl show -P ActiveState {UNIT}"
+    """Return what is aside at the top, the names in its folder, which file the index is, and how the service is."""
+    index = f"stat -c '%i %s %y %a %u' {INDEX}; sha256sum < {INDEX}"
+    told = f"ls -d /chaosgpu-* 2>/dev/null; ls {FOLDER}; {index}; systemctl show -P ActiveState {UNIT}"
     return sh(host, told).splitlines()

@@ -70,7 +70,7 @@ FIRST: dict[str, str] = {
     "install.cron_agent_missing": "echo '* * * * * root /opt/old/agent.pyz tend' > /etc/cron.d/chaosgpu",
     "halt.latched": "mkdir -p /run/chaosgpu; echo pager > /run/chaosgpu/HALT",
     "toggle.left": "mkdir /run/chaosgpu-cuda-errors-gone",
-    "aside.left": "mkdir -p /var/lib/db/base/5; echo x > /var/lib/db/base/5/chaosgpu-aside-gone-0",
+    "aside.left": "mkdir /chaosgpu-aside-gone; echo x > /chaosgpu-aside-gone/0",
     # Processes and groups.
     "process.stopped": _started("sleep 3001") + " sleep 0.3; pkill -STOP -f '^sleep 3001'",
     "cgroup.frozen": "systemd-run --unit=frozen sleep 3000; systemctl freeze frozen.service",

@@ -5,6 +5,7 @@ Their packages and this machine's Python are shown to the hosts read-only at the
 """
 
 import sys
+import sysconfig
 from dataclasses import dataclass
 
 from bench.cuda_units import sh
@@ -18,15 +19,17 @@ __all__ = ["KINDS", "VectorUnit", "serve", "shown"]
 
 KINDS = ("chroma", "pgvector", "milvus")
 _USER = "vectors"
-_PORT = 18000
+_PORTS = {"chroma": 18000, "pgvector": 18001, "milvus": 18002}
 _UP_WITHIN_S = 60
 # The `chroma` command is this call and a check for updates.
 _CHROMA = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(sys.argv)"
 _POSTGRES = "/opt/pgvector"
+# Milvus takes a few modules from the environment of whoever starts it.
+_MODULES = sysconfig.get_path("purelib")
 _SERVICE = """\
 User={user}
 WorkingDirectory={data}
-Environment=HOME={data} TMPDIR={data} PYTHONPATH={packages} PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+Environment=HOME={data} TMPDIR={data} PYTHONPATH={paths} PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
 ExecStart={command}
 KillSignal={signal}
 TimeoutStopSec=15
@@ -35,7 +38,7 @@ TimeoutStopSec=15
 
 def shown() -> tuple[str, ...]:
     """Return the folders of this machine that the hosts need."""
-    return (sys.base_prefix, *(str(packages(kind, lambda _line: None)) for kind in KINDS))
+    return (sys.base_prefix, _MODULES, *(str(packages(kind, lambda _line: None)) for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class VectorUnit:
 
     @property
     def known(self) -> Known:
+        where = f"{self.host.address}:{_PORTS[self.kind]}"
         if self.kind == "pgvector":
-            return Known(self.kind, f"postgresql://{_USER}@{self.host.address}:{_PORT}/postgres", "not asked for")
-        return Known(self.kind, f"http://{self.host.address}:{_PORT}", None)
+            return Known(self.kind, f"postgresql://{_USER}@{where}/postgres", "not asked for")
+        return Known(self.kind, f"http://{where}", None)
 
     def answers(self) -> bool:
         """Tell whether its health check does."""
@@ -86,12 +90,11 @@ class VectorUnit:
 def serve(host: Host, kind: str) -> VectorUnit:
     """Lay a database out on the host and start it."""
     one = VectorUnit(host, kind)
-    place = str(packages(kind, lambda _line: None))
     sh(host, f"chmod 711 /root; id {_USER} >/dev/null 2>&1 || useradd --system {_USER}; "
              f"install -d -o {_USER} -g {_USER} -m 700 {one.data}")  # fmt: skip
     command, signal = _COMMANDS[kind](one)
-    service = _SERVICE.format(user=_USER, data=one.data, packages=place, command=command, signal=signal)
-    put(host, one.unit, service)
+    paths = f"{packages(kind, lambda _line: None)}:{_MODULES}"
+    put(host, one.unit, _SERVICE.format(user=_USER, data=one.data, paths=paths, command=command, signal=signal))
     one.wait()
     return one
 
@@ -102,11 +105,11 @@ def _python() -> str:
 
 def _chroma(one: VectorUnit) -> tuple[str, str]:
     one.host.run(["sh", "-c", "cat > /opt/chroma.py"], _CHROMA, check=True)
-    return f"{_python()} /opt/chroma.py run --path {one.data} --host 0.0.0.0 --port {_PORT}", "SIGTERM"
+    return f"{_python()} /opt/chroma.py run --path {one.data} --host 0.0.0.0 --port {_PORTS[one.kind]}", "SIGTERM"
 
 
 def _milvus(one: VectorUnit) -> tuple[str, str]:
-    return f"{_python()} -m milvus_lite server --data-dir {one.data} --host 0.0.0.0 --port {_PORT}", "SIGINT"
+    return f"{_python()} -m milvus_lite server --data-dir {one.data} --host 0.0.0.0 --port {_PORTS[one.kind]}", "SIGINT"
 
 
 def _postgres(one: VectorUnit) -> tuple[str, str]:
@@ -118,7 +121,7 @@ def _postgres(one: VectorUnit) -> tuple[str, str]:
                  f"echo 'host all all 0.0.0.0/0 trust' >> {one.data}/pg_hba.conf; echo 'create extension vector' | "
                  f"{become} {programs}/postgres --single -D {one.data} postgres")  # fmt: skip
     given = "-c listen_addresses=* -c unix_socket_directories= -c shared_buffers=16MB"
-    return f"{programs}/postgres -D {one.data} -p {_PORT} {given}", "SIGINT"
+    return f"{programs}/postgres -D {one.data} -p {_PORTS[one.kind]} {given}", "SIGINT"
 
 
 _COMMANDS = {"chroma": _chroma, "milvus": _milvus, "pgvector": _postgres}

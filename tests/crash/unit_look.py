@@ -60,8 +60,9 @@ def look(unit: str, told: Path, *, exact: bool, opens: bool, gpu: bool) -> dict[
 
 
 def files_in(folder: Path) -> dict[str, Any]:
-    """Return every file of a folder: its name, which file it is, its times and its bytes."""
-    return {f"file {path}": _file(path) for path in sorted(folder.iterdir())}
+    """Return every file of a folder, which it is, its times and its bytes; and what is aside at the top."""
+    aside = [str(path) for path in Path("/").glob("chaosgpu-aside-*")]
+    return {"aside": aside, **{f"file {path}": _file(path) for path in sorted(folder.iterdir())}}
 
 
 def left_of_ours() -> Iterator[str]:

@@ -1,62 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that is set aside: renamed in its own folder, never written, known again, and put back by a rename.
+"""A file that is set aside: renamed into a folder of ours, never written, and put back by a rename.
 
-What it was is noted once nobody writes to it any more, and before it is renamed. It is known by inode, size, time of
-change and, up to 256 MiB a lease, by its digest. Above that a digest would keep a database down for minutes more.
-The kernel's own time of change (ctime) is not used: a backup or a new label moves it and changes no byte.
+The folder is in the highest folder of the same file system, and root's alone: Milvus Lite removes, as it starts, what
+it does not know among its own files, and so it did with an original that lay beside its name. What the file was is
+noted once nobody writes to it any more, and before it is renamed.
 """
 
 import contextlib
-import hashlib
 import os
 import stat
 from dataclasses import asdict, dataclass
-from typing import Iterator, Optional
+from typing import Optional
 
 from chaosgpu.agent import typed
 from chaosgpu.agent.errors import Refused
+from chaosgpu.agent.faults.known_file import Original, digest_of, opened_folder, status
+from chaosgpu.agent.store import sync_folder
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
-__all__ = ["ASIDE", "CHANGED", "GONE", "IN_PLACE", "PREFIX", "Aside", "Original", "opened_folder", "status"]
+__all__ = ["ASIDE", "CHANGED", "GONE", "IN_PLACE", "PREFIX", "Aside"]
 
 PREFIX = "chaosgpu-aside-"
-COPY = ".copy"
+_COPY = ".copy"
 IN_PLACE, ASIDE, GONE, CHANGED = "in place", "aside", "gone", "changed"
-_BLOCK_BYTES = 1 << 20
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-@dataclass(frozen=True)
-class Original:
-    """One file and no other, as it was when nobody wrote to it any more; no digest where it was too large for one."""
-
-    inode: int
-    size: int
-    changed_ns: int
-    sha256: str = ""
-
-    @classmethod
-    def from_json(cls, source: JsonMapping) -> "Original":
-        """Read it back from the lease's folder."""
-        return typed.read(cls, source)
-
-    def to_json(self) -> JsonObject:
-        """Return it for the lease's folder."""
-        return {**asdict(self)}
 
 
 @dataclass(frozen=True)
 class Aside:
-    """Where a file belongs, and the name under which this lease sets it aside."""
+    """Where a file belongs, and the path at which this lease sets it aside."""
 
     path: str
     aside: str
 
     @classmethod
-    def of(cls, path: str, lease: str, number: int) -> "Aside":
-        """Lay out the name: in the same folder, so that a rename is all there is to it."""
-        return cls(path, f"{os.path.dirname(path)}/{PREFIX}{lease}-{number}")  # noqa: PTH120 (pathlib costs 9 ms at start)
+    def of(cls, path: str, top: str, lease: str, number: int) -> "Aside":
+        """Lay out the path: on the same file system, so that a rename is all there is to it."""
+        return cls(path, f"{top.rstrip('/')}/{PREFIX}{lease}/{number}")
 
     @classmethod
     def from_json(cls, source: JsonMapping) -> "Aside":
@@ -68,128 +47,108 @@ class Aside:
         return {**asdict(self)}
 
     @property
+    def name(self) -> str:
+        """Return its own name in its own folder."""
+        return os.path.basename(self.path)  # noqa: PTH119 (pathlib costs 9 ms at start)
+
+    @property
     def folder(self) -> str:
-        """Return the folder that both names are in."""
+        """Return the folder that it belongs in."""
         return os.path.dirname(self.path)  # noqa: PTH120 (as above)
 
     @property
-    def name(self) -> str:
-        """Return its own name in that folder."""
-        return os.path.basename(self.path)  # noqa: PTH119 (as above)
+    def place(self) -> str:
+        """Return the folder of ours."""
+        return os.path.dirname(self.aside)  # noqa: PTH120 (as above)
 
     @property
     def hidden(self) -> str:
-        """Return the name under which it is aside."""
+        """Return its name in the folder of ours."""
         return os.path.basename(self.aside)  # noqa: PTH119 (as above)
 
     @property
     def copy(self) -> str:
-        """Return the name under which a copy is made, before it stands in the file's place."""
-        return self.hidden + COPY
-
-    def refuse_taken(self) -> None:
-        """Refuse where something lies under a name of ours: an undo must never meet it."""
-        for name in (self.aside, self.aside + COPY):
-            if os.path.lexists(name):
-                raise Refused(f"{name} is there already and is not ours to write over; nothing was changed.")
+        """Return the name, there, of a copy that is being made."""
+        return self.hidden + _COPY
 
     def original(self, *, digested: bool) -> Original:
         """Note which file lies there; Refused where it is none, or has other names."""
         with opened_folder(self.folder) as folder:
-            found = status(folder, self.name)
+            found, above = status(folder, self.name), os.fstat(folder)
             if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 raise Refused(f"{self.path} is no plain file with one name any more, so it was not set aside.")
-            sha256 = _digest(folder, self.name) if digested else ""
-        return Original(found.st_ino, found.st_size, found.st_mtime_ns, sha256)
+            sha256 = digest_of(folder, self.name) if digested else ""
+        of_folder = (above.st_uid, above.st_gid, stat.S_IMODE(above.st_mode))
+        return Original(found.st_ino, found.st_size, found.st_mtime_ns, *of_folder, sha256)
 
     def put_aside(self, original: Original) -> None:
         """Rename it, durable when this returns."""
-        with opened_folder(self.folder) as folder:
+        with opened_folder(self.folder) as folder, opened_folder(self.place) as place:
             found = status(folder, self.name)
-            if found is None or found.st_ino != original.inode or status(folder, self.hidden) is not None:
+            if found is None or found.st_ino != original.inode or status(place, self.hidden) is not None:
                 raise Refused(f"{self.path} was exchanged while it was set aside.")
-            os.rename(self.name, self.hidden, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(self.name, self.hidden, src_dir_fd=folder, dst_dir_fd=place)
+            os.fsync(place)
             os.fsync(folder)
 
     def how(self, original: Original) -> str:
         """Tell where the original is: in its place, aside, aside and changed, or in neither place."""
+        found = self._found()
+        if found is not None and found.st_ino == original.inode:
+            return IN_PLACE
         try:
-            with opened_folder(self.folder) as folder:
-                found, aside = status(folder, self.name), status(folder, self.hidden)
-                if found is not None and found.st_ino == original.inode:
-                    return IN_PLACE
+            with opened_folder(self.place) as place:
+                aside = status(place, self.hidden)
                 if aside is None:
                     return GONE
-                return ASIDE if self._is(folder, aside, original) else CHANGED
+                return ASIDE if original.is_at(place, self.hidden, aside) else CHANGED
         except (FileNotFoundError, NotADirectoryError):
             return GONE
 
     def put_back(self, original: Original) -> None:
-        """Rename it back over whatever stands under its name, durable when this returns; again is harmless."""
-        with opened_folder(self.folder) as folder:
-            self._forget_copy(folder, original)
-            found, aside = status(folder, self.name), status(folder, self.hidden)
+        """Rename it back over whatever stands under its name, durable when this returns."""
+        self._make_folder(original)
+        with opened_folder(self.folder) as folder, opened_folder(self.place) as place:
+            aside = status(place, self.hidden)
             if aside is not None and aside.st_ino == original.inode:
-                if found is not None and found.st_ino == original.inode:  # somebody has given it both names
-                    os.unlink(self.hidden, dir_fd=folder)
-                else:
-                    os.rename(self.hidden, self.name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.rename(self.hidden, self.name, src_dir_fd=place, dst_dir_fd=folder)
             os.fsync(folder)
+            os.fsync(place)
 
     def stands_in(self, original: Original) -> Optional[os.stat_result]:
         """Return what stands under its name and is not the original; None where nothing does."""
-        try:
-            with opened_folder(self.folder) as folder:
-                found = status(folder, self.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        found = self._found()
         return None if found is None or found.st_ino == original.inode else found
 
-    def left(self) -> bool:
-        """Tell whether a name of ours is still there."""
-        return any(map(os.path.lexists, (self.aside, self.aside + COPY)))
+    def tidy(self, original: Optional[Original]) -> None:
+        """Remove, in the folder of ours, an unfinished copy, and a second name of an original that is in its place."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(self.place) as place:
+            found = self._found()
+            for name in (self.copy, self.hidden):
+                ours = status(place, name)
+                of_original = original is not None and ours is not None and ours.st_ino == original.inode
+                in_place = of_original and found is not None and found.st_ino == ours.st_ino  # type: ignore[union-attr]
+                if ours is not None and (in_place or (name == self.copy and not of_original)):
+                    os.unlink(name, dir_fd=place)
 
-    def _forget_copy(self, folder: int, original: Original) -> None:
-        """Remove a copy that a killed agent had begun; the name is this lease's own."""
-        found = status(folder, self.copy)
-        if found is not None and stat.S_ISREG(found.st_mode) and found.st_ino != original.inode:
-            os.unlink(self.copy, dir_fd=folder)
+    def _found(self) -> Optional[os.stat_result]:
+        try:
+            with opened_folder(self.folder) as folder:
+                return status(folder, self.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
-    def _is(self, folder: int, found: os.stat_result, original: Original) -> bool:
-        known = (found.st_ino, found.st_size, found.st_mtime_ns) == (
-            original.inode, original.size, original.changed_ns,
-        )  # fmt: skip
-        if not known or not stat.S_ISREG(found.st_mode) or not original.sha256:
-            return known and stat.S_ISREG(found.st_mode)
-        return _digest(folder, self.hidden) == original.sha256
-
-
-@contextlib.contextmanager
-def opened_folder(path: str) -> Iterator[int]:
-    """Open a folder without following a link anywhere on the way: whoever owns a folder above cannot lead us away."""
-    folder = os.open("/", _FOLDER)
-    try:
-        for name in filter(None, path.split("/")):
-            below = os.open(name, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def status(folder: int, name: str) -> Optional[os.stat_result]:
-    """Return what a name in an open folder is; None where there is none."""
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _digest(folder: int, name: str) -> str:
-    digest = hashlib.sha256()
-    descriptor = os.open(name, PLAIN, dir_fd=folder)
-    with os.fdopen(descriptor, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    def _make_folder(self, original: Original) -> None:
+        """Make the folder anew that it lay in, where the service has removed that, or what it was in."""
+        missing, above = [], self.folder
+        while not os.path.isdir(above):  # noqa: PTH112 (as above)
+            missing.append(above)
+            above = os.path.dirname(above)  # noqa: PTH120 (as above)
+        for path in reversed(missing):
+            parent, _, name = path.rpartition("/")
+            with opened_folder(parent) as folder:
+                os.mkdir(name, 0o700, dir_fd=folder)
+            with opened_folder(path) as made:
+                os.fchown(made, original.folder_user, original.folder_group)
+                os.fchmod(made, original.folder_mode)
+            sync_folder(parent)

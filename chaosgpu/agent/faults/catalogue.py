@@ -164,8 +164,11 @@ How a change of packages is planned, kept and put back, from any state of dpkg a
 
 - **The unit is stopped, both ways.** A server that runs may write an empty index over what is put back, or go on with
   what it has in memory. Stop, rename, start; then stop, rename back, start.
-- **The original is never written.** It is renamed in its own folder to `chaosgpu-aside-LEASE-NUMBER`, and what
-  `unit.files.damage` damages is a copy. Once the unit is down and before the first rename, the lease's folder has what
+- **The original is never written.** It is renamed to `chaosgpu-aside-LEASE/NUMBER` in the highest folder of its file
+  system, and what `unit.files.damage` damages is a copy. That folder is root's alone and not among the service's own
+  files: Milvus Lite, as it starts, removes what it does not know there, and in our first trial removed the originals
+  for good. A service of root whose data is that highest folder is refused. A folder that the service removed with its
+  last file is made again. Once the unit is down and before the first rename, the lease's folder has what
   each file is: inode, size, time of change, and up to 256 MiB a lease the digest. A digest of many GB would keep the
   database down for minutes. The kernel's own time of change (ctime) is not used: a backup or a new label moves it.
 - **Files are named one by one**, not by their folder: the record names each before it is touched, and whoever approves

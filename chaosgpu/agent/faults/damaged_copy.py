@@ -11,7 +11,8 @@ import os
 import random
 from typing import List, Tuple
 
-from chaosgpu.agent.faults.aside import PLAIN, Aside, opened_folder, status
+from chaosgpu.agent.faults.aside import Aside
+from chaosgpu.agent.faults.known_file import PLAIN, opened_folder, status
 
 __all__ = ["flips", "put", "still_flipped"]
 
@@ -29,30 +30,30 @@ def flips(size: int, count: int, seed: int, number: int) -> List[Tuple[int, int]
 def put(one: Aside, changes: List[Tuple[int, int]]) -> None:
     """Make the copy of the file that is aside, and put it under the file's name, durable when this returns."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(opened_folder(one.folder))
-        source = os.open(one.hidden, PLAIN, dir_fd=folder)
+        folder, place = (stack.enter_context(opened_folder(path)) for path in (one.folder, one.place))
+        source = os.open(one.hidden, PLAIN, dir_fd=place)
         stack.callback(os.close, source)
-        target = os.open(one.copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+        target = os.open(one.copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place)
         stack.callback(os.close, target)
         _copy(source, target)
-        for place, mask in changes:
-            os.pwrite(target, bytes([os.pread(source, 1, place)[0] ^ mask]), place)
+        for at, mask in changes:
+            os.pwrite(target, bytes([os.pread(source, 1, at)[0] ^ mask]), at)
         _dress(source, target)
         os.fsync(target)
-        os.rename(one.copy, one.name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(one.copy, one.name, src_dir_fd=place, dst_dir_fd=folder)
         os.fsync(folder)
 
 
 def still_flipped(one: Aside, changes: List[Tuple[int, int]]) -> int:
     """Return how many of these bytes are there as they were flipped: the unit may have written the file anew."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(opened_folder(one.folder))
+        folder, place = (stack.enter_context(opened_folder(path)) for path in (one.folder, one.place))
         if status(folder, one.name) is None:
             return 0
-        source, target = (os.open(name, PLAIN, dir_fd=folder) for name in (one.hidden, one.name))
+        source, target = (os.open(name, PLAIN, dir_fd=at) for name, at in ((one.hidden, place), (one.name, folder)))
         stack.callback(os.close, source)
         stack.callback(os.close, target)
-        were = [(os.pread(source, 1, place), os.pread(target, 1, place), mask) for place, mask in changes]
+        were = [(os.pread(source, 1, at), os.pread(target, 1, at), mask) for at, mask in changes]
     return sum(was[:1] != b"" and now == bytes([was[0] ^ mask]) for was, now, mask in were)
 
 

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """All files that one lease sets aside: noted in its folder before the first is renamed, put back all or none."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Refused
-from chaosgpu.agent.faults.aside import ASIDE, CHANGED, GONE, IN_PLACE, Aside, Original
+from chaosgpu.agent.faults.aside import ASIDE, CHANGED, GONE, IN_PLACE, Aside
 from chaosgpu.agent.faults.contract import Context
+from chaosgpu.agent.faults.known_file import Original
 from chaosgpu.agent.faults.unit_life import marked, note
-from chaosgpu.agent.store import read_document, write_document
+from chaosgpu.agent.store import read_document, sync_folder, write_document
 from chaosgpu.agent.values import JsonMapping, JsonObject, JsonValue
 
 __all__ = ["DIGESTED_BYTES", "NOTE", "SetAside", "asides_in", "lease_of", "state_root"]
 
-NOTE = "set-aside"  # in the lease's folder
+NOTE = "unit-set-aside"  # in the lease's folder
 DIGESTED_BYTES = 256 << 20  # about a second's work
 _HOME = "/var/lib/chaosgpu"
 
@@ -36,7 +38,10 @@ class SetAside:
         """Note what each file is, durable when this returns; nobody may write to them any more."""
         if self.lease_dir is None:
             raise Refused("Without a lease's folder nobody could note which files are aside; nothing was renamed.")
-        size = sum(os.stat(one.path, follow_symlinks=False).st_size for one in self.files)  # noqa: PTH116 (pathlib costs 9 ms at start)
+        for place, top in {one.place: os.path.dirname(one.place) for one in self.files}.items():  # noqa: PTH120 (pathlib costs 9 ms at start)
+            os.mkdir(place, 0o700)  # noqa: PTH102 (as above)
+            sync_folder(top)
+        size = sum(os.stat(one.path, follow_symlinks=False).st_size for one in self.files)  # noqa: PTH116 (as above)
         found = [(one, one.original(digested=size <= DIGESTED_BYTES)) for one in self.files]
         write_document(self.lease_dir, NOTE, {"files": [original.to_json() for _, original in found]})
         return found
@@ -71,10 +76,23 @@ class SetAside:
             one.put_back(original)
 
     def tidy(self) -> None:
-        """Remove second names and unfinished copies of ours beside originals that are in their place."""
-        for one, original in self.noted():
-            if one.left() and one.how(original) == IN_PLACE:
-                one.put_back(original)
+        """Remove unfinished copies, second names and folders of ours that are empty."""
+        originals = {one.path: original for one, original in self.noted()}
+        for one in self.files:
+            one.tidy(originals.get(one.path))
+        for place in self.left():
+            with contextlib.suppress(OSError):  # it has something in it, which is told
+                os.rmdir(place)  # noqa: PTH106 (as above)
+                sync_folder(os.path.dirname(place))  # noqa: PTH120 (as above)
+
+    def left(self) -> List[str]:
+        """Name the folders of ours that are still there."""
+        return sorted(place for place in {one.place for one in self.files} if os.path.lexists(place))
+
+    def refuse_taken(self) -> None:
+        """Refuse where something lies under the name of a folder of ours: an undo must never meet it."""
+        for place in self.left():
+            raise Refused(f"{place} is there already and is not ours to write into; nothing was changed.")
 
     def shown(self, context: Context) -> JsonObject:
         """Return where each original is, and what of the time between is gone with its file."""

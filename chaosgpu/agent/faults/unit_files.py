@@ -11,9 +11,10 @@ from typing import ClassVar, Dict, List, Optional, Tuple, TypeVar
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, NoEffect, Refused, Unverified
 from chaosgpu.agent.faults import unit_own_files
-from chaosgpu.agent.faults.aside import ASIDE, IN_PLACE, PREFIX, Aside, Original
+from chaosgpu.agent.faults.aside import ASIDE, Aside
 from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.file_holders import holders
+from chaosgpu.agent.faults.known_file import Original
 from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.on_unit import UNIT_KEYS, OnUnit, claim_of, parse_unit, systemd_of, unit_of
 from chaosgpu.agent.faults.set_aside import SetAside, lease_of, state_root
@@ -72,15 +73,14 @@ class UnitFiles(Fault[Params]):
             raise NoEffect(f"{state.id} is {state.text('ActiveState')}: nobody would miss its files.")
         refuse_company(state, systemd)
         home = state_root(context)
-        kind = unit_own_files.mount_kind(home)
+        _, kind = unit_own_files.mount_of(home)
         if kind in ("tmpfs", "ramfs"):
             raise Refused(
                 f"{home} is on {kind}, so after a reboot nobody would know what is aside: move it to a disk. Nothing "
                 "was touched."
             )
         unit_own_files.refuse_foreign(params.files, state, systemd, home)
-        for one in _asides(params, context):
-            one.refuse_taken()
+        SetAside(_asides(params, context), None).refuse_taken()
         self.refuse_more(params)
 
     def claims(self, params: Params, context: Context) -> Tuple[str, ...]:
@@ -126,7 +126,7 @@ class UnitFiles(Fault[Params]):
             "result": state.text("Result"),
             "main_pid": state.main_pid,
             "files": {**found},
-            "aside": f"{PREFIX}{lease_of(context)}-*",
+            "aside": [*files.left()],
         }
 
     def undo(self, params: Params, prior: JsonMapping, context: Context) -> None:
@@ -155,9 +155,8 @@ class UnitFiles(Fault[Params]):
         if by_somebody and pause.has_started and not marked(context, _PUT):
             said = f"{', '.join(by_somebody)} was put back by somebody meanwhile; {pause.unit} was not restarted"
             settled = replace(settled, left_alone=(*settled.left_alone, said))
-        left = [one.aside for one, original in files.noted() if one.left() or one.how(original) != IN_PLACE]
-        if left:
-            by_hand = f"Something lies at {', '.join(left)}: see what it is, remove it, then undo again."
+        if files.left():
+            by_hand = f"Something lies in {', '.join(files.left())}: see what it is, move it away, then undo again."
             return replace(settled, clean=False, by_hand=" ".join(filter(None, (settled.by_hand, by_hand))))
         return settled
 
@@ -177,8 +176,9 @@ def parse_files(raw: JsonMapping) -> FilesParams:
     return FilesParams(parse_unit(raw), files, back_within(raw))
 
 
-def _asides(params: FilesParams, context: Context) -> List[Aside]:
-    return [Aside.of(path, lease_of(context), number) for number, path in enumerate(params.files)]
+def _asides(params: FilesParams, context: Context) -> Tuple[Aside, ...]:
+    lease = lease_of(context)
+    return tuple(Aside.of(path, unit_own_files.top_of(path), lease, at) for at, path in enumerate(params.files))
 
 
 def _has_settled(state: UnitState) -> bool:

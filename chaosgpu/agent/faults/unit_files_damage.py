@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import Refused
-from chaosgpu.agent.faults.aside import Aside, Original
+from chaosgpu.agent.faults.aside import Aside
 from chaosgpu.agent.faults.damaged_copy import flips, put, still_flipped
+from chaosgpu.agent.faults.known_file import Original
 from chaosgpu.agent.faults.unit_files import FilesParams, UnitFiles, parse_files
 from chaosgpu.agent.faults.unit_files_vanish import UnitFilesVanish
 from chaosgpu.agent.values import JsonMapping

@@ -9,7 +9,7 @@ PostgreSQL (it stands in its data folder) and Milvus Lite (its log of writes is 
 
 import os
 import stat
-from typing import Dict, Iterator, Sequence, Set
+from typing import Dict, Iterator, Sequence, Set, Tuple
 
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.faults.aside import PREFIX
@@ -17,7 +17,7 @@ from chaosgpu.agent.faults.file_holders import holders, link, names, text
 from chaosgpu.agent.faults.unit_state import UnitState, members, show
 from chaosgpu.agent.systemd import Systemd
 
-__all__ = ["mount_kind", "refuse_foreign"]
+__all__ = ["mount_of", "refuse_foreign", "top_of"]
 
 # Of others it is not known who else uses the file, or a reboot takes both the file and what is aside.
 _KINDS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "overlay")
@@ -59,21 +59,38 @@ def refuse_foreign(paths: Sequence[str], state: UnitState, systemd: Systemd, hom
                 "); nothing was touched."
             )
         _refuse_unseen(path, found, state, pids[0])
+        top = top_of(path)
+        if 0 in users and any(f"{top}/".startswith(f"{folder}/") for folder in folders):
+            raise Refused(
+                f"{state.id} runs as root and works in {top}, the highest folder of its file system, so what is set "
+                "aside there would not be safe from it: databases remove files that they do not know. Give it a user "
+                "of its own, or its data a folder below that. Nothing was touched."
+            )
     others = holders(paths, set(pids))
     if others:
         raise Refused(f"Others than {state.id} have its files open ({_told(others)}); nothing was touched.")
 
 
-def mount_kind(path: str) -> str:
-    """Return the type of the file system that a path is on; empty where none is known."""
-    best, kind = "", ""
+def mount_of(path: str) -> Tuple[str, str]:
+    """Return where the file system that a path is on is mounted, and its type; both empty where none is known."""
+    best = ("", "")
     with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 (as above)
         for line in file:
-            _, point, shown = line.split(" ")[:3]
+            _, point, kind = line.split(" ")[:3]
             point = point.replace("\\040", " ")
-            if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-                best, kind = point, shown
-    return kind
+            if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(best[0]):
+                best = (point, kind)
+    return best
+
+
+def top_of(path: str) -> str:
+    """Return the highest folder to which a file can be renamed: of the same mount and the same device."""
+    point, _ = mount_of(path)
+    top = os.path.dirname(path)  # noqa: PTH120 (as above)
+    device = os.stat(top).st_dev  # noqa: PTH116 (as above)
+    while top != point and os.stat(os.path.dirname(top)).st_dev == device:  # noqa: PTH116, PTH120 (as above)
+        top = os.path.dirname(top)  # noqa: PTH120 (as above)
+    return top
 
 
 def _plain(path: str) -> os.stat_result:
@@ -89,15 +106,14 @@ def _plain(path: str) -> os.stat_result:
 
 
 def _refuse_place(path: str, found: os.stat_result, home: str) -> None:
-    folder, name = os.path.split(path)
     below = [one for one in (*_NEVER, home) if path.startswith(f"{one}/")]
     if below:
         raise Refused(f"{path} is below {below[0]}, which no database has its files in; nothing was touched.")
-    if name.startswith(PREFIX):
+    if f"/{PREFIX}" in path:
         raise Refused(f"{path} is a file that another lease has set aside: undo that first. Nothing was touched.")
-    if os.stat(folder).st_dev != found.st_dev:  # noqa: PTH116 (as above)
+    if os.stat(os.path.dirname(path)).st_dev != found.st_dev:  # noqa: PTH116, PTH120 (as above)
         raise Refused(f"{path} is mounted by itself, so it cannot be renamed; nothing was touched.")
-    kind = mount_kind(path)
+    _, kind = mount_of(path)
     if kind not in _KINDS:
         raise Refused(
             f"{path} is on a file system of type {kind or 'unknown'}, and files are set aside on {', '.join(_KINDS)} "

@@ -70,19 +70,29 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         groups.mkdir()
         (data / "index.bin").write_bytes(bytes(range(256)) * 64)
         monkeypatch.setattr(unit_state, "CGROUPS", str(groups))
-        monkeypatch.setattr(unit_own_files, "mount_kind", lambda _: "ext4")  # wherever tests keep their folders
+        # Wherever tests keep their folders.
+        monkeypatch.setattr(unit_own_files, "mount_of", lambda _: (str(tmp_path), "ext4"))
         made = FakeUnit(data, groups)
         made.start()
         yield made
         made.stopping_hangs = False
         made.stop()
 
+    def aside(unit: FakeUnit, number: int = 0) -> Path:
+        """Return where a file of the lease is aside: at the top of what the test calls a file system."""
+        return unit.groups.parent / "chaosgpu-aside-l1" / str(number)
+
     def look(unit: FakeUnit) -> dict[str, Any]:
         """Return all that an undo has to bring back: names, inodes, bytes and times."""
         files = {path.name: path for path in sorted(unit.data.iterdir())}
         index = files["index.bin"].stat()
         kept = (index.st_ino, index.st_mtime_ns, index.st_mode, index.st_uid, files["index.bin"].read_bytes())
-        return {"names": [*files], "index": kept, "runs": unit.process is not None}
+        return {
+            "names": [*files],
+            "index": kept,
+            "runs": unit.process is not None,
+            "aside": aside(unit).parent.exists(),
+        }
 
     def why_not(unit: FakeUnit, tmp_path: Path, fault: Any = VANISH, **params: Any) -> AgentError:
         before = look(unit)
@@ -127,7 +137,7 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         for name in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns"):
             assert getattr(found, name) == getattr(stat_before, name), name
         assert os.getxattr(index, "user.label") == b"kept"
-        assert (unit.data / "chaosgpu-aside-l1-0").read_bytes() == was
+        assert aside(unit).read_bytes() == was
         assert lease.undo().clean
         assert look(unit) == before
 
@@ -171,7 +181,7 @@ if os.getuid() == 0:  # only root may see what others' processes have open
     def test_a_file_that_somebody_put_back_by_hand_is_left_and_told(unit: FakeUnit, tmp_path: Path) -> None:
         lease = Files.of(VANISH, unit, tmp_path).inject()
         starts = unit.starts
-        (unit.data / "chaosgpu-aside-l1-0").rename(unit.data / "index.bin")
+        aside(unit).rename(unit.data / "index.bin")
         with pytest.raises(Unverified, match="the original is in place"):
             lease.verify()
         undone = lease.undo()
@@ -184,48 +194,78 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         how: str, unit: FakeUnit, tmp_path: Path
     ) -> None:
         lease = Files.of(VANISH, unit, tmp_path).inject()
-        aside = unit.data / "chaosgpu-aside-l1-0"
-        found, was = aside.stat(), aside.read_bytes()
+        kept, lost = aside(unit), tmp_path / "srv" / "kept"
+        found, was = kept.stat(), kept.read_bytes()
         if how == "written":
-            aside.write_bytes(was + b"more")
+            kept.write_bytes(was + b"more")
         elif how == "same size and time":
-            aside.write_bytes(was[:-1] + b"X")
-            os.utime(aside, ns=(found.st_atime_ns, found.st_mtime_ns))
+            kept.write_bytes(was[:-1] + b"X")
+            os.utime(kept, ns=(found.st_atime_ns, found.st_mtime_ns))
         else:
-            aside.rename(tmp_path / "srv" / "kept")
+            kept.rename(lost)
             if how == "exchanged":
-                aside.write_bytes(was)
+                kept.write_bytes(was)
         undone = lease.undo()
         assert not undone.clean
         assert "systemctl stop db.service" in undone.by_hand
         assert (unit.data / "index.bin").read_bytes() == b"empty"
         assert unit.process is not None
         # As the sentence says: the original is found and moved to its path.
-        (aside if how in ("written", "same size and time") else tmp_path / "srv" / "kept").rename(
-            unit.data / "index.bin"
-        )
-        aside.unlink(missing_ok=True)
+        (lost if lost.exists() else kept).rename(unit.data / "index.bin")
+        kept.unlink(missing_ok=True)
         assert lease.undo().clean
 
     def test_of_two_files_none_is_put_back_where_one_is_lost(unit: FakeUnit, tmp_path: Path) -> None:
         (unit.data / "links.bin").write_bytes(b"links")
         named: list[JsonValue] = [str(unit.data / name) for name in ("index.bin", "links.bin")]
         lease = Files.of(VANISH, unit, tmp_path, files=named).inject()
-        (unit.data / "chaosgpu-aside-l1-1").unlink()
+        aside(unit, 1).unlink()
         undone = lease.undo()
         assert not undone.clean
         assert "links.bin is not the file that it was" in undone.by_hand
-        assert (unit.data / "chaosgpu-aside-l1-0").exists()
+        assert aside(unit).exists()
 
     def test_a_second_name_of_the_original_goes_and_a_half_made_copy_too(unit: FakeUnit, tmp_path: Path) -> None:
         before = look(unit)
         lease = Files.of(DAMAGE, unit, tmp_path, bytes=9).inject()
-        (unit.data / "chaosgpu-aside-l1-0.copy").write_bytes(b"half")
+        aside(unit).with_name("0.copy").write_bytes(b"half")
         assert lease.undo().clean
         assert look(unit) == before
-        os.link(unit.data / "index.bin", unit.data / "chaosgpu-aside-l1-0")
+        aside(unit).parent.mkdir()
+        os.link(unit.data / "index.bin", aside(unit))
         assert lease.undo().clean
         assert look(unit) == before
+
+    def test_what_somebody_put_into_our_folder_is_not_removed_and_told(unit: FakeUnit, tmp_path: Path) -> None:
+        lease = Files.of(VANISH, unit, tmp_path).inject()
+        aside(unit).with_name("theirs").touch()
+        undone = lease.undo()
+        assert not undone.clean
+        assert f"Something lies in {aside(unit).parent}" in undone.by_hand
+        aside(unit).with_name("theirs").unlink()
+        assert lease.undo().clean
+
+    def test_a_folder_that_the_service_removed_with_its_last_file_is_made_again(unit: FakeUnit, tmp_path: Path) -> None:
+        below = unit.data / "segments" / "1"
+        below.mkdir(parents=True)
+        (below / "vectors").write_bytes(b"vectors")
+        os.chown(below, 0, A_PLAIN_USER)
+        below.chmod(0o750)
+        before, inode = look(unit), (below / "vectors").stat().st_ino
+        lease = Files.of(VANISH, unit, tmp_path, files=[str(below / "vectors")]).inject()
+        below.rmdir()
+        below.parent.rmdir()
+        assert lease.verify()
+        assert lease.undo().clean
+        assert look(unit) == before
+        assert (below / "vectors").stat().st_ino == inode
+        assert (below.stat().st_mode & 0o7777, below.stat().st_gid) == (0o750, A_PLAIN_USER)
+
+    def test_a_service_of_root_that_works_at_the_top_of_its_file_system_is_refused(
+        unit: FakeUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(unit_own_files, "mount_of", lambda _: (str(unit.data), "ext4"))
+        assert "would not be safe from it" in str(why_not(unit, tmp_path))
 
     def test_a_service_that_does_not_stop_is_unverified_and_its_files_are_not_touched(
         unit: FakeUnit, tmp_path: Path
@@ -245,7 +285,7 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         unit.stopping_hangs = True
         with pytest.raises(Unanswered, match=r"systemctl kill --signal=KILL db\.service"):
             lease.undo()
-        assert (unit.data / "chaosgpu-aside-l1-0").exists()
+        assert aside(unit).exists()
         unit.stopping_hangs = False
         assert lease.undo().clean
         assert look(unit) == before
@@ -262,7 +302,8 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         os.chown(data / "theirs", A_PLAIN_USER, A_PLAIN_USER)
         (data / "two").write_bytes(b"x")
         os.link(data / "two", data / "names")
-        (data / "chaosgpu-aside-l9-0").write_bytes(b"x")
+        (data / "chaosgpu-aside-l9").mkdir()
+        (data / "chaosgpu-aside-l9" / "0").write_bytes(b"x")
         for name, sentence in (
             ("gone", "cannot be looked at: No such file"),
             ("link", "leads by a link to"),
@@ -270,8 +311,8 @@ if os.getuid() == 0:  # only root may see what others' processes have open
             ("../other/index.bin", "is below no folder that db.service works in"),
             ("theirs", f"belongs to user {A_PLAIN_USER} and db.service runs as 0"),
             ("two", "no plain file with one name (2 names)"),
-            ("chaosgpu-aside-l9-0", "that another lease has set aside"),
-            ("../../home/leases/l1", "no plain file"),
+            ("chaosgpu-aside-l9/0", "that another lease has set aside"),
+            (Path("..", "..", "home"), "no plain file"),
             ("/etc/passwd", "is below /etc"),
             ("/usr/bin/env", "is below /usr"),
         ):
@@ -303,19 +344,17 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         assert f"Others than db.service have its files open (process {other.pid} has" in said
 
     def test_a_name_of_ours_that_is_taken_is_refused(unit: FakeUnit, tmp_path: Path) -> None:
-        for name in ("chaosgpu-aside-l1-0", "chaosgpu-aside-l1-0.copy"):
-            (unit.data / name).touch()
-            assert "is there already and is not ours" in str(why_not(unit, tmp_path))
-            (unit.data / name).unlink()
+        aside(unit).parent.mkdir()
+        assert "is there already and is not ours" in str(why_not(unit, tmp_path))
 
     @pytest.mark.parametrize("kind", ["tmpfs", "nfs4", "fuse.sshfs", ""])
     def test_other_file_systems_and_records_in_memory_are_refused(
         kind: str, unit: FakeUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         home = str(tmp_path / "home")
-        monkeypatch.setattr(unit_own_files, "mount_kind", lambda path: "ext4" if path == home else kind)
+        monkeypatch.setattr(unit_own_files, "mount_of", lambda path: ("/", "ext4" if path == home else kind))
         assert "on a file system of type" in str(why_not(unit, tmp_path))
-        monkeypatch.setattr(unit_own_files, "mount_kind", lambda path: "tmpfs" if path == home else "ext4")
+        monkeypatch.setattr(unit_own_files, "mount_of", lambda path: ("/", "tmpfs" if path == home else "ext4"))
         assert "after a reboot nobody would know what is aside" in str(why_not(unit, tmp_path))
 
     def test_a_unit_that_is_down_is_no_effect(unit: FakeUnit, tmp_path: Path) -> None:
