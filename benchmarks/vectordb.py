@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import vectordb_files
 from figures import Figure, at_least, exactly, publish
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,8 @@ _EXPECTED = {
 }
 _THROUGH = ("audit", "baseline", "canary", "checker", "history", "judging", "known_set", "recording", "work")
 _NOT_THROUGH = ("milvus", "qdrant")
+# Played on test hosts by vectordb_files.py.
+_PLAYS = [f"{kind} {fault}" for kind in vectordb_files.KINDS for fault in vectordb_files.FAULTS]
 WAYS = ("chroma", "pgvector", "chroma, connections cut", "chroma, killed in the middle")
 
 
@@ -155,7 +158,18 @@ def figures(told: Told, lies: int, histories: int) -> list[Figure]:
         shown("writes of unknown fate", "unknown", "writes"),
         shown("reads judged", "reads", "reads"),
         shown("rows that did not come first for themselves", "not_first", "rows"),
+        exactly("a vanished or damaged index: whole again after the undo", _whole_again(), "", _whole(len(_PLAYS))),
     ]
+
+
+def _whole_again() -> str:
+    """Return how many plays on test hosts ended with rows, recall, audit and files as before."""
+    found = vectordb_files.kept()
+    return _whole(sum(found.get(name, {}).get("as before") is True for name in _PLAYS))
+
+
+def _whole(count: int) -> str:
+    return f"{count}/{len(_PLAYS)}"
 
 
 def play(told: Told, lies: int, histories: int, until_s: float) -> None:

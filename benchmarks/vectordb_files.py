@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each real database does with a vanished and with a damaged index, as the lease makes them: for docs/vectordb.md.
 
-`python benchmarks/vectordb_files.py --only chroma vanish` plays one, on a test host (docs/bench.md). What was seen is
-in `figures/vectordb/files.json`, and whether each came back whole is what the command ends by.
+`python benchmarks/vectordb_files.py --only chroma vanish` plays one on a test host (docs/bench.md). Without `--only` all
+are played of which no result of the present sources is in `figures/vectordb/files.json`. It ends with 1 where one did
+not come back whole.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -23,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench.cuda_units import sh  # noqa: E402 (in the tests' folder, wherever the tree lies)
 from bench.hosts import Bench, Host  # noqa: E402
-from bench.plan import BENCHES  # noqa: E402
+from bench.plan import BENCHES, BenchFailed  # noqa: E402
 from bench.units import order, undo  # noqa: E402
 from bench.vector_units import KINDS, VectorUnit, serve, shown  # noqa: E402
 from chaosgpu.errors import ChaosGpuError  # noqa: E402
@@ -36,6 +38,8 @@ from chaosgpu.vectordb.history import Header, Recorder, read_history  # noqa: E4
 from chaosgpu.vectordb.known_set import KnownSet  # noqa: E402
 from chaosgpu.vectordb.recording import Plan, Session  # noqa: E402
 
+__all__ = ["FAULTS", "KINDS", "kept"]
+
 KNOWN = KnownSet(seed=4, rows=1500, dimension=16)
 CANARY, HISTORY = "chaosgpu_canary", "chaosgpu_history"
 _RESULTS = Path("figures") / "vectordb" / "files.json"
@@ -47,6 +51,22 @@ FAULTS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "damage": ("unit.files.damage", {"bytes": 2000, "seed": 1}, False),
     "damage the largest": ("unit.files.damage", {"bytes": 2000, "seed": 1}, True),
 }
+
+
+def sources() -> str:
+    """Return a digest of what makes these faults."""
+    total, faults = hashlib.sha256(), ROOT / "chaosgpu" / "agent" / "faults"
+    named = ("aside", "damaged_copy", "file_holders", "known_file", "set_aside", "unit_own_files", "unit_pause")
+    for path in sorted((*faults.glob("unit_files*.py"), *(faults / f"{name}.py" for name in named))):
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def kept() -> dict[str, Any]:
+    """Return what was seen by the present sources, by database and fault."""
+    found = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
+    return {f"{kind} {fault}": seen for kind, plays in found.items() for fault, seen in plays.items()
+            if seen.get("sources") == sources()}  # fmt: skip
 
 
 def said(ask: Callable[[], Any]) -> Any:
@@ -141,7 +161,7 @@ def play(host: Host, kind: str, fault: str, folder: Path) -> dict[str, Any]:
     seen["files"] = files
     digests = f"sha256sum {' '.join(files)}; stat -c %i {' '.join(files)}"
     if not files:
-        return seen
+        raise BenchFailed(f"{kind} has written no index file, so there is nothing to take away: {one.words()}")
     was = sh(host, digests)
     name, params, largest = FAULTS[fault]
     sizes = {path: int(sh(host, f"stat -c %s {path}")) for path in files}
@@ -180,23 +200,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="kinds and faults; all where none is named")
     only = set(parser.parse_args().only)
+    wanted = [
+        (kind, fault)
+        for kind in KINDS
+        for fault in FAULTS
+        if (not only & set(KINDS) or kind in only)
+        and (not only & set(FAULTS) or fault in only)
+        and (only or f"{kind} {fault}" not in kept())
+    ]
+    if not wanted:
+        return 0
     sys.path.append(str(packages("milvus", lambda _line: None)))  # its client
-    kept = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
     whole = True
     bench = Bench(BENCHES / f"vectordb-{os.getpid()}")
     bench.up(1, shown=shown())
     try:
-        for kind in KINDS:
-            for fault in FAULTS:
-                if (only & set(KINDS) and kind not in only) or (only & set(FAULTS) and fault not in only):
-                    continue
-                with tempfile.TemporaryDirectory() as folder, bench.inside():
-                    seen = play(bench.hosts[0], kind, fault, Path(folder))
-                kept.setdefault(kind, {})[fault] = {"at": datetime.now(UTC).strftime("%Y-%m-%d"), **seen}
-                _RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-                whole = whole and seen.get("as before", not seen["files"])
-                sys.stdout.write(f"{kind} {fault}: as before {seen.get('as before')}\n")
-                sys.stdout.flush()
+        for kind, fault in wanted:
+            with tempfile.TemporaryDirectory() as folder, bench.inside():
+                seen = play(bench.hosts[0], kind, fault, Path(folder))
+            found = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
+            about = {"at": datetime.now(UTC).strftime("%Y-%m-%d"), "sources": sources()}
+            found.setdefault(kind, {})[fault] = {**about, **seen}
+            _RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            whole = whole and seen["as before"]
+            sys.stdout.write(f"{kind} {fault}: as before {seen['as before']}\n")
+            sys.stdout.flush()
     finally:
         bench.down()
     return 0 if whole else 1

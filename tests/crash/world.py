@@ -22,11 +22,12 @@ from unit.faults.cases import CASES
 KILL = "gpu.process.kill"  # a systemd unit puts it back
 PACKAGES = ("package.install", "package.unattended")
 GPU_FAULTS = tuple(case.fault for case in CASES if case.fault != KILL)
-UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith(("unit.", "library.")))
+FILES = tuple(name for name in REGISTRY if name.startswith("unit.files."))
+UNIT_FAULTS = tuple(name for name in REGISTRY if name.startswith(("unit.", "library.")) and name not in FILES)
 EARLIER = (FILE, LOCK, *GPU_FAULTS, *UNIT_FAULTS)
-ON_HOSTS = (*UNIT_FAULTS, KILL, *PACKAGES)
+ON_HOSTS = (*UNIT_FAULTS, KILL, *PACKAGES, *FILES)
 # What came later has double crashes of its own: the others' keep their numbers.
-FAULTS = (*EARLIER, disk_world.FAULT, KILL, *PACKAGES)
+FAULTS = (*EARLIER, disk_world.FAULT, KILL, *PACKAGES, *FILES)
 SLOW = ("gpu.burn", "gpu.memory.leak")  # proved over a second: one second would be over before they are active
 
 
