@@ -47,7 +47,7 @@ _EXPECTED = {
 _THROUGH = ("audit", "baseline", "canary", "checker", "history", "judging", "known_set", "recording", "work")
 _NOT_THROUGH = ("milvus", "qdrant")
 # Played on test hosts by vectordb_files.py.
-_PLAYS = [f"{kind} {fault}" for kind in vectordb_files.KINDS for fault in vectordb_files.FAULTS]
+_PLAYS = [f"{kind} {fault}" for kind, fault in vectordb_files.PLAYS]
 WAYS = ("chroma", "pgvector", "chroma, connections cut", "chroma, killed in the middle")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each real database does with a vanished and with a damaged index, as the lease makes them: for docs/vectordb.md.
 
-`python benchmarks/vectordb_files.py --only chroma vanish` plays one on a test host (docs/bench.md). Without `--only` all
-are played of which no result of the present sources is in `figures/vectordb/files.json`. It ends with 1 where one did
-not come back whole.
+`python benchmarks/vectordb_files.py --only chroma vanish` plays one on a test host (docs/bench.md). Without `--only`,
+all are played of which no result of the present sources is in `figures/vectordb/files.json`. It ends with 1 where one
+did not come back whole.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from chaosgpu.vectordb.history import Header, Recorder, read_history  # noqa: E4
 from chaosgpu.vectordb.known_set import KnownSet  # noqa: E402
 from chaosgpu.vectordb.recording import Plan, Session  # noqa: E402
 
-__all__ = ["FAULTS", "KINDS", "kept"]
+__all__ = ["PLAYS", "kept"]
 
 KNOWN = KnownSet(seed=4, rows=1500, dimension=16)
 CANARY, HISTORY = "chaosgpu_canary", "chaosgpu_history"
@@ -48,9 +48,16 @@ _MOST = 16  # files of one lease
 # All files of the index, or of each index the largest, where the vectors are.
 FAULTS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "vanish": ("unit.files.vanish", {}, False),
+    "vanish with its folders": ("unit.files.vanish", {"folders": True}, False),
     "damage": ("unit.files.damage", {"bytes": 2000, "seed": 1}, False),
     "damage the largest": ("unit.files.damage", {"bytes": 2000, "seed": 1}, True),
 }
+
+
+# All of a PostgreSQL's database is in one folder.
+PLAYS = [
+    (kind, fault) for kind in KINDS for fault in FAULTS if (kind, fault) != ("pgvector", "vanish with its folders")
+]
 
 
 def sources() -> str:
@@ -202,8 +209,7 @@ def main() -> int:
     only = set(parser.parse_args().only)
     wanted = [
         (kind, fault)
-        for kind in KINDS
-        for fault in FAULTS
+        for kind, fault in PLAYS
         if (not only & set(KINDS) or kind in only)
         and (not only & set(FAULTS) or fault in only)
         and (only or f"{kind} {fault}" not in kept())

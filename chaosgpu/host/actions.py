@@ -97,6 +97,7 @@ def vanish_files(  # noqa: PLR0917 (experiments name their arguments)
     unit: str,
     files: list[str],
     duration_s: float,
+    folders: bool = False,
     back_within_s: float = 60,
     hosts: str = "localhost",
     timeout_s: float = 120.0,
@@ -107,13 +108,15 @@ def vanish_files(  # noqa: PLR0917 (experiments name their arguments)
      "func": "vanish_files", "arguments": {"unit": "chroma.service", "duration_s": 60,
      "files": ["/var/lib/chroma/5f0c9f3e-8d0a-4a9e-9d5e-0f3f1e0f7a11/data_level0.bin"]}}}
 
-    files: 1 to 16 absolute paths of plain files of the service's own, no links. `observed` tells of each whether it is
+    files: 1 to 16 absolute paths of plain files of the service's own, no links. folders: the folders that they are in
+    go, too, and must have no others in them: a Chroma whose segments' folders are gone answers wrongly where one whose
+    files are gone says so. `observed` tells of each whether it is
     missing or the service has made another, and how the service is: one that does not come up is an effect. The undo
     stops it, puts the very files back, and starts it; what it wrote to them meanwhile is gone, what it wrote elsewhere
     stays. timeout_s has to cover a stop (at most 20 s) and a start (back_within_s).
     """
     params: JsonObject = {"unit": unit_name(unit), "back_within_s": back_within(back_within_s)}
-    params["files"] = file_paths(files)
+    params.update({"files": file_paths(files), "folders": flag("folders", folders)})
     return put_in("unit.files.vanish", params, duration_s, hosts, timeout_s)
 
 

@@ -62,7 +62,7 @@ def look(unit: str, told: Path, *, exact: bool, opens: bool, gpu: bool) -> dict[
 def files_in(folder: Path) -> dict[str, Any]:
     """Return every file of a folder, which it is, its times and its bytes; and what is aside at the top."""
     aside = [str(path) for path in Path("/").glob("chaosgpu-aside-*")]
-    return {"aside": aside, **{f"file {path}": _file(path) for path in sorted(folder.iterdir())}}
+    return {"aside": aside, **{f"file {path}": _file(path) for path in sorted(folder.rglob("*"))}}
 
 
 def left_of_ours() -> Iterator[str]:
@@ -88,6 +88,8 @@ def settle(look_again: Callable[[], dict[str, Any]]) -> None:
 def _file(path: Path) -> list[Any]:
     try:
         found = path.stat()
+        if path.is_dir():  # one that was removed and made again is another, and nobody can tell
+            return [found.st_uid, found.st_gid]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:  # it was renamed between two looks
         return ["gone"]

@@ -65,15 +65,15 @@ time.sleep(100000)
 """
 # A service with a file of its own that it misses: its log stays open, and what is not there it makes anew, empty.
 DATA = Path("/var/lib/struck")
-INDEX = DATA / "index"
+INDEX = DATA / "segment" / "index"
 _KEEPS = f"""\
 #!/bin/sh
 cd {DATA} && exec 3>>log
-[ -e {INDEX.name} ] || echo empty > {INDEX.name}
+mkdir -p {INDEX.parent}; [ -e {INDEX} ] || echo empty > {INDEX}
 echo "it is up" > {TOLD}
 exec sleep infinity
 """
-_DATA = f"mkdir -p {DATA}; rm -rf {DATA}/*; seq 20000 > {INDEX}; touch -d '1 hour ago' {INDEX}; touch {DATA}/log"
+_DATA = f"rm -rf {DATA}; mkdir -p {INDEX.parent}; seq 20000 > {INDEX}; touch -d yesterday {INDEX}; touch {DATA}/log"
 # On a busy machine an apply takes seconds here: it asks systemd a dozen times.
 _FAST = Times(apply_s=8.0, outlasts_s=20.0, then_s=6.0)
 SLOW_BOUND_S = BOUND_S + _BACK_WITHIN_S  # a service that has to start anew may take as long as it was told
@@ -156,7 +156,7 @@ def victims(shim_sha256: str) -> dict[str, Victim]:
         "unit.gpu.hide": Victim(_back()),
         "unit.kv_cache.shrink": Victim(shrink, _BLOCKS, "Environment=KV_SHARE=9000"),
         "unit.cuda.errors": Victim(errors, _CUDA),
-        "unit.files.vanish": Victim(files, _KEEPS, data=_DATA, times=_FILES),
+        "unit.files.vanish": Victim({**files, "folders": True}, _KEEPS, data=_DATA, times=_FILES),
         "unit.files.damage": Victim({**files, "bytes": 9}, _KEEPS, data=_DATA, times=_FILES),
         "library.mismatch": Victim(_back(files=[str(OTHER_DRIVER)], loads_within_s=5), _CUDA),
         "library.shadow": Victim(

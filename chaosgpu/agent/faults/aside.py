@@ -15,13 +15,12 @@ from typing import Optional
 from chaosgpu.agent import typed
 from chaosgpu.agent.errors import Refused
 from chaosgpu.agent.faults.known_file import Original, digest_of, opened_folder, status
-from chaosgpu.agent.store import sync_folder
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["ASIDE", "CHANGED", "GONE", "IN_PLACE", "PREFIX", "Aside"]
 
 PREFIX = "chaosgpu-aside-"
-_COPY = ".copy"
+_COPY, _NEW = ".copy", ".folder"
 IN_PLACE, ASIDE, GONE, CHANGED = "in place", "aside", "gone", "changed"
 
 
@@ -71,6 +70,11 @@ class Aside:
         """Return the name, there, of a copy that is being made."""
         return self.hidden + _COPY
 
+    @property
+    def new(self) -> str:
+        """Return the name, there, of a folder that is being made."""
+        return self.hidden + _NEW
+
     def original(self, *, digested: bool) -> Original:
         """Note which file lies there; Refused where it is none, or has other names."""
         with opened_folder(self.folder) as folder:
@@ -107,7 +111,7 @@ class Aside:
 
     def put_back(self, original: Original) -> None:
         """Rename it back over whatever stands under its name, durable when this returns."""
-        self._make_folder(original)
+        self._make_folders(original)
         with opened_folder(self.folder) as folder, opened_folder(self.place) as place:
             aside = status(place, self.hidden)
             if aside is not None and aside.st_ino == original.inode:
@@ -121,7 +125,7 @@ class Aside:
         return None if found is None or found.st_ino == original.inode else found
 
     def tidy(self, original: Optional[Original]) -> None:
-        """Remove, in the folder of ours, an unfinished copy, and a second name of an original that is in its place."""
+        """Remove from the folder of ours what is half made, and a second name of an original that is in its place."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened_folder(self.place) as place:
             found = self._found()
             for name in (self.copy, self.hidden):
@@ -130,6 +134,8 @@ class Aside:
                 in_place = of_original and found is not None and found.st_ino == ours.st_ino  # type: ignore[union-attr]
                 if ours is not None and (in_place or (name == self.copy and not of_original)):
                     os.unlink(name, dir_fd=place)
+            if status(place, self.new) is not None:
+                os.rmdir(self.new, dir_fd=place)
 
     def _found(self) -> Optional[os.stat_result]:
         try:
@@ -138,17 +144,22 @@ class Aside:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _make_folder(self, original: Original) -> None:
-        """Make the folder anew that it lay in, where the service has removed that, or what it was in."""
+    def _make_folders(self, original: Original) -> None:
+        """Make the folder anew that it lay in, where the service or the fault has removed that, or what it was in.
+
+        Each is made ready among ours first, and renamed: nobody who dies leaves one that the service cannot enter.
+        """
         missing, above = [], self.folder
         while not os.path.isdir(above):  # noqa: PTH112 (as above)
             missing.append(above)
             above = os.path.dirname(above)  # noqa: PTH120 (as above)
         for path in reversed(missing):
             parent, _, name = path.rpartition("/")
-            with opened_folder(parent) as folder:
-                os.mkdir(name, 0o700, dir_fd=folder)
-            with opened_folder(path) as made:
-                os.fchown(made, original.folder_user, original.folder_group)
-                os.fchmod(made, original.folder_mode)
-            sync_folder(parent)
+            with opened_folder(parent) as folder, opened_folder(self.place) as place:
+                if status(place, self.new) is None:
+                    os.mkdir(self.new, 0o700, dir_fd=place)
+                with opened_folder(f"{self.place}/{self.new}") as made:
+                    os.fchown(made, original.folder_user, original.folder_group)
+                    os.fchmod(made, original.folder_mode)
+                os.rename(self.new, name, src_dir_fd=place, dst_dir_fd=folder)
+                os.fsync(folder)

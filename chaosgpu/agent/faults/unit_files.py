@@ -15,17 +15,15 @@ from chaosgpu.agent.faults.aside import ASIDE, Aside
 from chaosgpu.agent.faults.contract import Context, Fault, Held, Restored
 from chaosgpu.agent.faults.file_holders import holders
 from chaosgpu.agent.faults.known_file import Original
-from chaosgpu.agent.faults.on_gpu import wait_until
 from chaosgpu.agent.faults.on_unit import UNIT_KEYS, OnUnit, claim_of, parse_unit, systemd_of, unit_of
 from chaosgpu.agent.faults.set_aside import SetAside, lease_of, state_root
 from chaosgpu.agent.faults.unit_life import Before, Life, back_within, marked, note, refuse_company
-from chaosgpu.agent.faults.unit_pause import DOWN_WITHIN_S, Pause
-from chaosgpu.agent.faults.unit_state import UnitState
+from chaosgpu.agent.faults.unit_pause import Pause
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 __all__ = ["FilesParams", "UnitFiles", "parse_files"]
 
-INTERVAL_S, _STEP_S = 0.3, 0.1
+INTERVAL_S = 0.3
 MOST_FILES, MOST_LETTERS = 16, 2000  # a lease's state has to hold their names
 _PUT = "files-put-back"
 
@@ -54,6 +52,9 @@ class UnitFiles(Fault[Params]):
 
     def replace(self, params: Params, one: Aside, original: Original, number: int) -> None:
         """Put something else under the name of a file that is aside now."""
+
+    def finish(self, params: Params) -> None:
+        """Do what is to be done once all are aside, before the unit is started."""
 
     def seen(self, params: Params, one: Aside, original: Original, number: int) -> str:  # noqa: ARG002 (for overriding)
         """Say what is under the name of a file that is aside."""
@@ -102,13 +103,14 @@ class UnitFiles(Fault[Params]):
         for number, (one, original) in enumerate(files.note()):
             one.put_aside(original)
             self.replace(params, one, original, number)
+        self.finish(params)
         pause.start()
 
     def verify(self, params: Params, prior: JsonMapping, held: Optional[Held], context: Context) -> JsonObject:  # noqa: ARG002 (contract)
         """See every original aside and none in its place, twice, and another start of the unit, however that ended."""
         pause, files = _pause(params, prior, context), SetAside.of(prior, context)
         life = pause.life
-        wait_until(lambda: _has_settled(life.now()), params.back_within_s, _STEP_S, context)
+        pause.settle(params.back_within_s)
         for pause_s in (INTERVAL_S, 0.0):
             found: Dict[str, str] = {}
             for number, (one, original) in enumerate(files.noted()):
@@ -135,11 +137,10 @@ class UnitFiles(Fault[Params]):
         if files.wrong():
             return
         if files.aside():
-            pause.be_down(max(DOWN_WITHIN_S, params.back_within_s))
+            pause.be_down(params.back_within_s)
             note(context, _PUT)
             files.put_back(context)
-            # Again where it was started while they were put back.
-            pause.be_down(max(DOWN_WITHIN_S, params.back_within_s))
+            pause.be_down(params.back_within_s)  # where it was started meanwhile
         files.tidy()
         pause.end()
 
@@ -181,16 +182,11 @@ def _asides(params: FilesParams, context: Context) -> Tuple[Aside, ...]:
     return tuple(Aside.of(path, unit_own_files.top_of(path), lease, at) for at, path in enumerate(params.files))
 
 
-def _has_settled(state: UnitState) -> bool:
-    """Tell whether it has come to where it stays: up, down, or started by systemd again and again."""
-    return state.text("SubState") == "auto-restart" or (not state.has_job and (state.active or state.down))
-
-
 def _by_hand(wrong: List[str], unit: str) -> str:
     return (
-        f"{' '.join(wrong)} Nothing was moved. Stop {unit} (`systemctl stop {unit}`), find each original or what it "
-        f"should be, move it to its path by `mv`, start {unit}, then undo again. An original that is lost for good: "
-        "restore it from a backup, then remove the lease's folder and the claims that name it."
+        f"{' '.join(wrong)} Nothing was moved. Stop {unit} (`systemctl stop {unit}`), find each original, move it to "
+        f"its path by `mv`, start {unit}, then undo again. One that is lost for good: restore it from a backup, then "
+        "remove the lease's folder and the claims that name it."
     )
 
 

@@ -52,12 +52,22 @@ class Pause:
         self.life.systemd.ask("start", "--no-block", "--", self.unit)
         mark(self.life.context, _STARTED)
 
+    def settle(self, within_s: float) -> None:
+        """Wait until it has come to where it stays: up, down, or started by systemd again and again."""
+
+        def stays() -> bool:
+            state = self.life.now()
+            return state.text("SubState") == "auto-restart" or (not state.has_job and (state.active or state.down))
+
+        wait_until(stays, within_s, _STEP_S, self.life.context)
+
     def be_down(self, within_s: float) -> None:
         """See it down for the undo, and stop it where it is not; one that waits for us at boot stays in its queue."""
         state = self.life.now()
         if state.down and not members(state) and (not state.has_job or self._will_start()):
             return
         note(self.life.context, _STOPPED_AGAIN)
+        within_s = max(within_s, DOWN_WITHIN_S)
         if not self._comes_down(within_s):
             raise Unanswered(
                 f"{self.unit} was told to stop and is {self._how()} after {within_s:g} s: it is put right when it is "

@@ -35,6 +35,7 @@ BAD: list[tuple[str, JsonObject, str]] = [
     ("unit.files.vanish", {"unit": UNIT, "files": ["/srv/d\0b"]}, "files must be absolute paths"),
     ("unit.files.vanish", {"unit": UNIT, "files": ["/a", "/a"]}, "files must name each file once"),
     ("unit.files.vanish", {**ONE, "bytes": 1}, "bytes"),
+    ("unit.files.vanish", {**ONE, "folders": 1}, "folders must be true or false"),
     ("unit.files.vanish", {**ONE, "unit": "db"}, "whole name of a service"),
     ("unit.files.damage", {**ONE}, "bytes must be"),
     ("unit.files.damage", {**ONE, "bytes": 0}, "bytes must be between 1"),
@@ -260,6 +261,25 @@ if os.getuid() == 0:  # only root may see what others' processes have open
         assert look(unit) == before
         assert (below / "vectors").stat().st_ino == inode
         assert (below.stat().st_mode & 0o7777, below.stat().st_gid) == (0o750, A_PLAIN_USER)
+
+    def test_a_folder_vanishes_with_its_files_and_is_made_again_by_whoever_comes_first(
+        unit: FakeUnit, tmp_path: Path
+    ) -> None:
+        below = unit.data / "segment"
+        below.mkdir()
+        for name in ("vectors", "links"):
+            (below / name).write_text(name)
+        before, named = look(unit), [str(below / name) for name in ("vectors", "links")]
+        error = why_not(unit, tmp_path, files=named[:1], folders=True)
+        assert "has others in it than the files that were named (links)" in str(error)
+        lease = Files.of(VANISH, unit, tmp_path, files=[*named], folders=True).inject()
+        assert set(lease.verify()["files"].values()) == {"missing"}
+        assert not below.exists()
+        below.mkdir()
+        (below / "vectors").write_text("empty")
+        assert lease.undo().clean
+        assert look(unit) == before
+        assert {path.name: path.read_text() for path in below.iterdir()} == {"vectors": "vectors", "links": "links"}
 
     def test_a_service_of_root_that_works_at_the_top_of_its_file_system_is_refused(
         unit: FakeUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

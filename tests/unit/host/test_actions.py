@@ -23,6 +23,7 @@ GOOD: list[tuple[str, str, dict[str, Any]]] = [
     ("kill_unit", "unit.kill", {"signal": "TERM", "back_within_s": 600}),
     ("freeze_unit", "unit.freeze", {}),
     ("vanish_files", "unit.files.vanish", {"files": ["/srv/db/a", "/srv/db/b"]}),
+    ("vanish_files", "unit.files.vanish", {"files": ["/srv/db/a"], "folders": True}),
     ("damage_files", "unit.files.damage", {"files": ["/srv/db/a"], "bytes": 7}),
     ("damage_files", "unit.files.damage", {"files": ["/srv/db/a"], "bytes": 7, "seed": 0, "back_within_s": 90}),
     ("deny_gpu_to_unit", "unit.gpu.deny", {}),
