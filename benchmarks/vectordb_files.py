@@ -186,6 +186,8 @@ def play(host: Host, kind: str, fault: str, folder: Path) -> dict[str, Any]:
         during = played.look("during")
         seen["caught by"] = [key for key in during if during[key] != before[key]]
         seen["words"] = re.sub(r"\x1b\[[0-9;]*m|/\S+/(?=\S)", "", one.words())[-900:]
+    if "lease" not in answer:
+        raise BenchFailed(f"{fault} was not taken on {kind}: {answer}")
     began = time.monotonic()
     line = undo(host, answer)
     seen["undone"] = {key: line.get(key) for key in ("state", "restored", "left_alone", "reason")}

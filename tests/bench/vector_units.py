@@ -79,7 +79,7 @@ class VectorUnit:
         """Return the files of its index: Chroma's segments, a relation of PostgreSQL, whatever Milvus has written."""
         if self.kind == "pgvector":
             return [f"{self.data}/{relation}"]
-        which = "-path '*-*-*-*/*.bin'" if self.kind == "chroma" else "-name '*index*' -o -name '*.parquet'"
+        which = "-path '*-*-*-*/*'" if self.kind == "chroma" else "-name '*index*' -o -name '*.parquet'"
         return sorted(sh(self.host, f"find {self.data} -type f \\( {which} \\)").split())
 
     def words(self) -> str:
