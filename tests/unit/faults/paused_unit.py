@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from chaosgpu.agent.clock import SystemClock
+from chaosgpu.agent.errors import AgentError
 from chaosgpu.agent.faults.contract import Context, Fault, Restored
+from chaosgpu.agent.faults.unit_files_vanish import UnitFilesVanish
 from chaosgpu.agent.systemd import Systemd
 from chaosgpu.agent.values import JsonObject, JsonValue
 from unit.faults.rig import Hurried
 
-__all__ = ["UNIT", "FakeSystemd", "FakeUnit", "Files"]
+__all__ = ["UNIT", "FakeSystemd", "FakeUnit", "Files", "aside", "look", "why_not"]
 
 UNIT = "db.service"
 # As a database does: its log of writes stays open, and an index that is not there is made anew, empty.
@@ -135,3 +137,32 @@ class Files:
     def undo(self) -> Restored:
         self.fault.undo(self.params, self.prior, self.context)
         return self.fault.restored(self.params, self.prior, None, self.context)
+
+
+def aside(unit: FakeUnit, number: int = 0) -> Path:
+    """Return where a file of the lease is aside: at the top of what the test calls a file system."""
+    return unit.groups.parent / "chaosgpu-aside-l1" / str(number)
+
+
+def look(unit: FakeUnit) -> dict[str, Any]:
+    """Return all that an undo has to bring back: names, inodes, bytes and times."""
+    files = {path.name: path for path in sorted(unit.data.iterdir())}
+    index = files["index.bin"].stat()
+    kept = (index.st_ino, index.st_mtime_ns, index.st_mode, index.st_uid, files["index.bin"].read_bytes())
+    return {
+        "names": [*files],
+        "index": kept,
+        "runs": unit.process is not None,
+        "aside": aside(unit).parent.exists(),
+    }
+
+
+def why_not(unit: FakeUnit, tmp_path: Path, fault: Any = None, **params: Any) -> AgentError:
+    before = look(unit)
+    try:
+        Files.of(fault or UnitFilesVanish(), unit, tmp_path, **params)
+    except AgentError as error:
+        assert "stop" not in unit.asked
+        assert look(unit) == before
+        return error
+    raise AssertionError("it was not refused")
