@@ -12,6 +12,7 @@ from chaosgpu.agent.values import JsonObject, JsonValue
 
 _UNKNOWN = (NOT_SUPPORTED, FUNCTION_NOT_FOUND)
 _NOT_FOUND = 6
+_ALL_PERCENT = 100
 _RECOVERY_ACTION_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
 
 
@@ -114,19 +115,28 @@ def mig_is_on(uuid: str) -> JsonValue:
 
 
 @nvml_call
-def load_of(uuid: str, pid: int) -> JsonValue:
-    """Return the utilisation of the whole GPU and of one process in percent; null where the driver does not say."""
+def load_of(uuid: str, pid: int, since_us: int = 0) -> JsonValue:
+    """Return in percent how busy the whole GPU is and how busy one process kept it since a time; null: not told.
+
+    `process_seen_us` is the driver's time of the process's newest sample, to be given as the next `since_us`. Without
+    it no percentage is told: a driver gives the mean of its whole buffer then, in which what others did before counts.
+    """
     gpu = find(uuid)
-    mine: Optional[int] = None
+    mine, seen_us, told = 0, since_us, True
     try:
-        newest = -1
-        for sample in nvml.nvmlDeviceGetProcessUtilization(gpu, 0):
-            if sample.pid == pid and sample.timeStamp > newest:
-                newest, mine = sample.timeStamp, int(sample.smUtil)
+        for sample in nvml.nvmlDeviceGetProcessUtilization(gpu, since_us):
+            # A driver may list entries that it never wrote: their percentages are beyond all bounds.
+            if sample.pid == pid and sample.timeStamp > seen_us and sample.smUtil <= _ALL_PERCENT:
+                seen_us, mine = int(sample.timeStamp), int(sample.smUtil)
     except nvml.NVMLError as error:
+        told = error.value == _NOT_FOUND  # nothing has run since
         if error.value not in (*_UNKNOWN, _NOT_FOUND):
             raise
-    return {"total_percent": _utilization(gpu), "process_percent": mine}
+    return {
+        "total_percent": _utilization(gpu),
+        "process_percent": mine if told and since_us else None,
+        "process_seen_us": seen_us if told else None,
+    }
 
 
 @nvml_call

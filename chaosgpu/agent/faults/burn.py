@@ -2,7 +2,7 @@
 """gpu.burn: keep every SM busy for a share of the time."""
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional
 
 from chaosgpu.agent import values
 from chaosgpu.agent.errors import BadRequest, Unverified
@@ -10,6 +10,7 @@ from chaosgpu.agent.faults import gpu_memory
 from chaosgpu.agent.faults.contract import Context, Held
 from chaosgpu.agent.faults.held import HeldOnGpu, alive
 from chaosgpu.agent.faults.on_gpu import GPU_KEYS, OnGpu, answer_object, parse_gpu, uuid_in, wait_until
+from chaosgpu.agent.faults.process_load import ProcessLoad, Reading
 from chaosgpu.agent.values import JsonMapping, JsonObject
 
 BUSY_WITHIN_S = 10.0
@@ -56,30 +57,27 @@ class Burn(HeldOnGpu[BurnParams]):
         holder, uuid = alive(held), uuid_in(prior)
         least = max(1.0, params.duty_percent * LEAST_SHARE)
 
-        def read() -> Tuple[Optional[int], Optional[int]]:
-            load = answer_object(context, "reading its utilisation", "load_of", uuid, holder.pid)
-            total, mine = load.get("total_percent"), load.get("process_percent")
-            return total if isinstance(total, int) else None, mine if isinstance(mine, int) else None
+        load = ProcessLoad(uuid, holder.pid, context)
 
-        def busy(load: Tuple[Optional[int], Optional[int]]) -> bool:
-            total, mine = load
+        def busy(reading: Reading) -> bool:
             # Our own share counts where the driver tells it; others may take their part of the GPU from us.
-            return (total or 0) >= least and (mine is None or mine >= 1)
+            return (reading.total or 0) >= least and (reading.mine is None or reading.mine >= 1)
 
-        loads: List[Tuple[Optional[int], Optional[int]]] = []
+        readings: List[Reading] = []
 
         def busy_twice() -> bool:
-            loads[:] = [read()]
+            readings[:] = [load.read()]
             context.clock.sleep(INTERVAL_S)
-            loads.append(read())
-            return all(map(busy, loads))
+            readings.append(load.read())
+            return all(map(busy, readings))
 
         # One low reading is the host's: its cores were taken for a moment, and our process could launch nothing.
         steady = wait_until(busy_twice, BUSY_WITHIN_S, 0.1, context)
-        (before, _), now = loads
+        before, now = readings
         if not (steady and gpu_memory.memory(uuid, holder.pid, context).mine is not None):
             raise Unverified(
-                f"GPU {uuid} was busy {before} and then {now[0]} percent and our process {holder.pid} {now[1]} percent "
+                f"GPU {uuid} was busy {before.total} and then {now.total} percent and our process {holder.pid} "
+                f"{before.mine} and then {now.mine} percent "
                 f"of the time, where {params.duty_percent:g} were asked for."
             )
-        return {"holder_pid": holder.pid, "utilization_percent": now[0], "holder_utilization_percent": now[1]}
+        return {"holder_pid": holder.pid, "utilization_percent": now.total, "holder_utilization_percent": now.mine}

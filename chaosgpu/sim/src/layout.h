@@ -12,12 +12,13 @@
 #include "functions.h"
 
 #define STATE_MAGIC 0x55504753534f4143ULL /* "CAOSSGPU" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define MAX_GPUS 16
 #define MAX_CLIENTS 512
 #define MAX_EVENTS 256
 #define MAX_LINKS 18
 #define MAX_MEMORY_LIMITS 8
+#define LOAD_SAMPLES 90 /* of the driver's buffer of load, at one each sixth of a second: 15 s of load */
 #define MIB (1024ULL * 1024ULL)
 #define IGNORED 0xFFFF /* as a forced return code: the call says that it succeeded and does nothing */
 #define GRANULE (2 * MIB) /* device memory is handed out in blocks of 2 MiB */
@@ -28,6 +29,12 @@
 #define LOCK_CLIENT(slot) (LOCK_BASE + 1 + (slot))
 
 enum { POLICY_POWER, POLICY_SW_THERMAL, POLICY_HW_THERMAL, POLICY_POWER_BRAKE, POLICIES };
+
+/* How busy the GPU was for a sixth of a second that ended then; what was idle throughout is not kept. */
+struct load_sample {
+    uint64_t end_ns;
+    double load;
+};
 
 /* What load, power and heat have become up to `at_ns`; integrated when somebody looks. */
 struct physics {
@@ -40,6 +47,9 @@ struct physics {
     uint64_t sm_mhz;
     uint64_t event_reasons;
     uint64_t busy; /* a kernel ran at `at_ns` */
+    double period_load_ns; /* how much of the present sixth was busy so far */
+    uint64_t load_head;    /* number of samples so far */
+    struct load_sample loads[LOAD_SAMPLES];
 };
 
 struct memory_limit {

@@ -2,6 +2,9 @@
 /* Power, energy, utilisation, and how long something held the clocks down. */
 #define _GNU_SOURCE
 #include "nvml.h"
+
+#include <time.h>
+
 #include "physics.h"
 
 EXPORT int nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned *milliwatts)
@@ -75,6 +78,34 @@ struct process_sample {
     unsigned sm, memory, encoder, decoder;
 };
 
+/* The real one counts in microseconds of the wall clock. */
+static uint64_t wall_clock_ahead_ns(void)
+{
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (uint64_t)wall.tv_sec * 1000000000ULL + (uint64_t)wall.tv_nsec - monotonic_ns();
+}
+
+/* The newest sample since a time in which the process may have run: NULL where there is none. Of all since then comes
+ * the mean, as from the real one: also of what other processes did before this one began. */
+static const struct load_sample *newest_load(const struct physics *now, uint64_t since_ns, uint64_t ran_until_ns,
+                                             double *mean)
+{
+    const struct load_sample *newest = NULL;
+    double sum = 0, count = 0;
+    uint64_t first = now->load_head > LOAD_SAMPLES ? now->load_head - LOAD_SAMPLES : 0;
+    for (uint64_t number = first; number < now->load_head; number++) {
+        const struct load_sample *sample = &now->loads[number % LOAD_SAMPLES];
+        if (sample->end_ns <= since_ns || sample->end_ns - LOAD_PERIOD_NS >= ran_until_ns)
+            continue;
+        newest = sample;
+        sum += sample->load;
+        count++;
+    }
+    *mean = count > 0 ? sum / count : 0;
+    return newest;
+}
+
 EXPORT int nvmlDeviceGetProcessUtilization(nvmlDevice_t device, struct process_sample *samples, unsigned *count,
                                            unsigned long long since_us)
 {
@@ -83,20 +114,24 @@ EXPORT int nvmlDeviceGetProcessUtilization(nvmlDevice_t device, struct process_s
     struct state *state = session.state;
     int index = nvml_gpu_index(gpu);
     unsigned found = 0;
+    uint64_t ahead_ns = wall_clock_ahead_ns(), since_ns = 0;
+    if (since_us * 1000 > ahead_ns)
+        since_ns = since_us * 1000 - ahead_ns + LOAD_PERIOD_NS / 2; /* the clocks are not read in one instant */
     state_lock();
     struct physics now = physics_now(index);
-    uint64_t at_us = now.at_ns / 1000;
     for (int slot = 0; slot < (int)state->clients_high; slot++) {
         struct client *client = &state->clients[slot];
         struct usage *usage = &client->gpus[index];
-        if (!LOAD(client->used) || !LOAD(usage->context_bytes) || !client_lives(slot) || at_us <= since_us)
+        if (!LOAD(client->used) || !LOAD(usage->context_bytes) || !client_lives(slot))
             continue;
-        if (samples != NULL && found < *count) {
-            struct process_sample sample = {.pid = (unsigned)client->pid, .at_us = at_us};
-            if (LOAD(usage->busy_until_ns) + 1000000000ULL > now.at_ns)
-                sample.sm = (unsigned)(now.utilization * 100 + 0.5);
-            samples[found] = sample;
-        }
+        double mean;
+        const struct load_sample *newest = newest_load(&now, since_ns, LOAD(usage->busy_until_ns), &mean);
+        if (newest == NULL)
+            continue;
+        if (samples != NULL && found < *count)
+            samples[found] = (struct process_sample){.pid = (unsigned)client->pid,
+                                                     .at_us = (newest->end_ns + ahead_ns) / 1000,
+                                                     .sm = (unsigned)(mean * 100 + 0.5)};
         found++;
     }
     state_unlock();

@@ -90,9 +90,31 @@ static void count_violations(struct physics *at, uint64_t reasons, double ns)
             at->violation_ns[i] += ns;
 }
 
+/* Keep the samples of a stretch of time with one load. */
+static void sample_load(struct physics *at, uint64_t until_ns, double load)
+{
+    uint64_t from = at->at_ns, kept_ns = LOAD_SAMPLES * LOAD_PERIOD_NS;
+    if (from + kept_ns < until_ns && at->period_load_ns == 0)
+        from = until_ns - kept_ns;
+    while (from < until_ns) {
+        uint64_t end = (from / LOAD_PERIOD_NS + 1) * LOAD_PERIOD_NS;
+        uint64_t to = end < until_ns ? end : until_ns;
+        at->period_load_ns += load * (double)(to - from);
+        if (to == end) {
+            if (at->period_load_ns > 0)
+                at->loads[at->load_head++ % LOAD_SAMPLES] = (struct load_sample){end, at->period_load_ns / LOAD_PERIOD_NS};
+            at->period_load_ns = 0;
+            if (load <= 0)
+                return;
+        }
+        from = to;
+    }
+}
+
 /* A stretch of time with one load. */
 static void integrate(const struct gpu *gpu, struct physics *at, uint64_t until_ns, double load, double speed)
 {
+    sample_load(at, until_ns, load);
     double left_s = (double)(until_ns - at->at_ns) / 1e9;
     double swing_celsius = (double)gpu->full_load_celsius - 25;
     double resistance = swing_celsius / ((double)gpu->power_default_mw > 0 ? (double)gpu->power_default_mw : 1);
@@ -136,6 +158,8 @@ struct physics physics_now(int index)
     double speed = session.state->physics_speed > 0 ? session.state->physics_speed : 1;
     if (at.at_ns == 0 || at.at_ns > now) { /* first look, or a state file of an earlier boot */
         at.at_ns = now;
+        at.period_load_ns = 0;
+        at.load_head = 0;
         at.celsius = (double)gpu->ambient_celsius
                      + ((double)gpu->full_load_celsius - 25) * (double)gpu->power_idle_mw / (double)gpu->power_default_mw;
     }

@@ -14,6 +14,8 @@
 #define REASON_POWER_BRAKE 0x80ULL
 #define REASON_ALL 0xFFULL
 
+#define LOAD_PERIOD_NS (1000000000ULL / 6)
+
 /* Bring one GPU up to now and answer its condition; the state must be locked. */
 struct physics physics_now(int gpu);
 /* The same, locked by itself. */

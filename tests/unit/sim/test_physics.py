@@ -163,3 +163,33 @@ def test_readings_can_be_told(make: Any, start: Any) -> None:
     gpus.set(0, temperature_celsius=71, utilization_percent=42, power_mw=123000, foreign_used_mib=1000)
     assert [peer(READ[name]) for name in ("heat", "load", "power")] == [71, 42, 123000]
     assert peer("used_mib()") == 1000
+
+
+_LOADS = "{one.pid: (one.smUtil, one.timeStamp) for one in nvml.nvmlDeviceGetProcessUtilization(device(), %d)}"
+
+
+def test_asked_for_all_samples_the_driver_counts_what_others_did_before_and_since_a_sample_only_what_came_after(
+    make: Any, start: Any
+) -> None:
+    """So it was on an H200 and an H100: a burn at 97 % was said to be 10 % busy, one at 55 % after it 92 %."""
+    gpus = make()
+    gpus.set_system(physics_speed=100)
+    before, one = start(gpus), start(gpus)
+    assert one("start()") == 0
+    gpus.set(0, utilization_percent=4)
+    assert before("start() or launch('spin', 1)") == 0
+    time.sleep(1.5)
+    gpus.set(0, utilization_percent=-1)
+    before.kill()
+    assert one("launch('hang')") == 0
+    began_us = time.time() * 1e6
+    _until(lambda: one.outcome(_LOADS % 0) != "NVMLError_NotFound")
+    time.sleep(0.3)
+    whole, newest_us = one(_LOADS % 0)[str(one.pid)]
+    assert whole < 60
+    assert newest_us == pytest.approx(began_us, abs=2e6)
+    assert one.outcome(_LOADS % newest_us) == "NVMLError_NotFound"
+    _until(lambda: one.outcome(_LOADS % newest_us) != "NVMLError_NotFound")
+    since, later_us = one(_LOADS % newest_us)[str(one.pid)]
+    assert since == 100
+    assert later_us > newest_us
