@@ -21,7 +21,7 @@ _DEPRECATED = 26
 _NOT_READY = 27
 _OTHER_WAY = (NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH, _DEPRECATED)
 _WHY = {
-    NOT_SUPPORTED: "this product or its mode does not support it",
+    NOT_SUPPORTED: "this product, its mode, or the virtual machine that it is passed through to does not offer it",
     NO_PERMISSION: "the driver shows it to root only",
     FUNCTION_NOT_FOUND: "the installed driver is too old for it",
     ARGUMENT_VERSION_MISMATCH: "the installed driver is too old for it",

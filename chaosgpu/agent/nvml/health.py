@@ -4,12 +4,13 @@
 from typing import Any, Callable, List
 
 from chaosgpu.agent.nvml.collect import Collected, field_value
-from chaosgpu.agent.nvml_calls import nvml, nvml_call
+from chaosgpu.agent.nvml_calls import NOT_SUPPORTED, nvml, nvml_call
 from chaosgpu.agent.values import JsonObject, JsonValue, mapping
 
 _FIELD_RECOVERY_ACTION = 230
 _CORRECTED, _UNCORRECTED = 0, 1
 _VOLATILE, _AGGREGATE = 0, 1
+_ROWS_INSTEAD = f"this product remaps rows instead: ask remapped_rows (NVML {NOT_SUPPORTED})"
 # nvmlGpuRecoveryAction_t in nvml.h; 5 and later are of drivers since 590.
 RECOVERY_ACTIONS = {
     0: "none",
@@ -70,9 +71,25 @@ def read_retired_pages(uuid: str) -> JsonObject:
         (nvml.NVML_PAGE_RETIREMENT_CAUSE_MULTIPLE_SINGLE_BIT_ECC_ERRORS, "single_bit"),
         (nvml.NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR, "double_bit"),
     ):
-        gpu.take(name, _retired(gpu.handle, cause))
-    gpu.take("pending", lambda: bool(nvml.nvmlDeviceGetRetiredPagesPendingStatus(gpu.handle)))
+        _take_retired(gpu, name, _retired(gpu.handle, cause))
+    _take_retired(gpu, "pending", lambda: bool(nvml.nvmlDeviceGetRetiredPagesPendingStatus(gpu.handle)))
     return gpu.answer()
+
+
+def _take_retired(gpu: Collected, name: str, read: Callable[[], JsonValue]) -> None:
+    try:
+        gpu.values[name] = read()
+    except nvml.NVMLError as error:
+        instead = error.value == NOT_SUPPORTED and _remaps_rows(gpu.handle)
+        gpu.unknown[name] = _ROWS_INSTEAD if instead else gpu.why(error, name)
+
+
+def _remaps_rows(handle: Any) -> bool:
+    try:
+        nvml.nvmlDeviceGetRemappedRows(handle)
+    except nvml.NVMLError:
+        return False
+    return True
 
 
 def _retired(handle: Any, cause: int) -> Callable[[], JsonValue]:

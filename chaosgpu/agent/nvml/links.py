@@ -85,6 +85,7 @@ def _link_error(handle: Any, link: int, counter: int, field: Optional[int]) -> i
     return by_counter() if field is None else either(by_counter, lambda: field_value(handle, field, link))
 
 
+_NO_FABRIC = "the driver tells of no NVSwitch fabric for this GPU here; in a virtual machine it may be hidden"
 _FABRIC_STATES = {1: "not_started", 2: "in_progress", 3: "completed"}
 # nvmlGpuFabricInfo healthMask: two bits a fact, 1 is true, 2 is false, 0 is "not supported".
 _FABRIC_FACTS = {"degraded_bandwidth": 0, "route_recovery": 2, "route_unhealthy": 4, "access_timeout_recovery": 6}
@@ -101,7 +102,7 @@ def read_fabric(uuid: str) -> JsonObject:
         gpu.unknown["state"] = gpu.why(error, "the fabric's state")
         return gpu.answer()
     if info.state not in _FABRIC_STATES:
-        gpu.unknown["state"] = "this GPU is not in an NVSwitch fabric"
+        gpu.unknown["state"] = _NO_FABRIC
         return gpu.answer()
     gpu.values.update(
         {"state": _FABRIC_STATES[info.state], "status": int(info.status), "clique_id": int(info.cliqueId)}

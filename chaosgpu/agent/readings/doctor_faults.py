@@ -42,9 +42,9 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     """Return the checks of one fault: one for the host, and one for each GPU that cannot take it."""
     checks: List[JsonValue] = []
     reasons: List[str] = []
-    permitted, why = _permitted(fault, host)
-    if not permitted:
-        reasons.append(why)
+    choice, no_policy = _not_permitted(fault, host)
+    if choice or no_policy:
+        reasons.append(choice or no_policy)
     if fault.name.startswith(("unit.", "library.")):
         reasons += _no_units(fault.name, host)
     if fault.name.startswith("package."):
@@ -56,7 +56,8 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     detail = (
         f"It cannot be used here: {'; '.join(reasons)}." if reasons else "It is permitted and its rights are there."
     )
-    usable: Optional[bool] = not reasons
+    # What its owner does not permit is no defect of a host.
+    usable: Optional[bool] = None if reasons == [choice] else not reasons
     if reasons and drills:  # no drill of this host lacks it but the one of its own triggers
         usable, detail = None, f"{detail} Only `chaosgpu self-drill --triggers` wants it."
     if usable and fault.name == _COMPILED and not any(os.access(path, os.X_OK) for path in COMPILERS):
@@ -75,16 +76,17 @@ def fault_checks(fault: AnyFault, gpus: Sequence[JsonMapping], host: Host, drive
     return checks
 
 
-def _permitted(fault: AnyFault, host: Host) -> Tuple[bool, str]:
+def _not_permitted(fault: AnyFault, host: Host) -> Tuple[str, str]:
+    """Return why the host's owner does not permit it, and whether there is no policy to say so; empty where it is."""
     try:
         policy = host.read_policy()
     except AgentError:
-        return False, "no policy permits it, see the check `policy`"
+        return "", "no policy permits it, see the check `policy`"
     try:
         policy.allow(fault.name, _SHORTEST_S)
     except AgentError as error:
-        return False, str(error).rstrip(".")
-    return True, ""
+        return str(error).rstrip("."), ""
+    return "", ""
 
 
 def _no_units(name: str, host: Host) -> List[str]:

@@ -12,6 +12,7 @@ __all__ = ["cron_runs", "triggers"]
 
 Verdict = Tuple[Optional[bool], str]
 _HOW = "As root: `agent install-units`."
+_NO_CRON = "have something run `agent tend` each minute and at boot."
 
 
 def triggers(
@@ -21,6 +22,7 @@ def triggers(
     look: Callable[[], Optional[Systemd]] = find_systemd,
     units: str = UNITS,
     cron: str = CRON,
+    runs: Optional[Callable[[], bool]] = None,
 ) -> Verdict:
     """Say which are there. `own`: root with the host's own state root, who alone has more than the keeper."""
     if not own:
@@ -30,7 +32,7 @@ def triggers(
         )
     systemd = look()
     if systemd is None:
-        return _with_cron(command, cron)
+        return _with_cron(command, cron, runs or cron_runs)
     shown = systemd.ask("show", "--property=Id,ActiveState,UnitFileState", SWEEP, RECOVER)
     blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown.strip().split("\n\n")]
     state: Dict[str, Dict[str, str]] = {block.get("Id", ""): block for block in blocks}
@@ -47,12 +49,14 @@ def triggers(
     return (False if len(missing) > 1 else None), f"{both}, but these are missing: {'; '.join(missing)}. {_HOW}"
 
 
-def _with_cron(command: Sequence[str], cron: str) -> Verdict:
+def _with_cron(command: Sequence[str], cron: str, runs: Callable[[], bool]) -> Verdict:
     keeper = "There is no systemd here: a keeper process ends each lease at its deadline"
-    if _text(f"{cron}/{CRON_FILE}") != cron_file(command):
+    ours = _text(f"{cron}/{CRON_FILE}") == cron_file(command)
+    if not runs():
+        but = f"; {cron}/{CRON_FILE} stands behind it, but" if ours else ", and nothing stands behind it:"
+        return False, f"{keeper}{but} no cron runs here either: {_NO_CRON}"
+    if not ours:
         return False, f"{keeper}, and nothing stands behind it: {cron}/{CRON_FILE} is not there or another's. {_HOW}"
-    if not cron_runs():
-        return False, f"{keeper}; {cron}/{CRON_FILE} stands behind it, but no cron runs."
     return True, f"{keeper}; cron sweeps every minute and at boot."
 
 

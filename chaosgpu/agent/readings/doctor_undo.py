@@ -20,7 +20,13 @@ _KILLS = re.compile(r"^\s*KillUserProcesses\s*=\s*(\S+)", re.MULTILINE | re.IGNO
 def deadlines(host: Host) -> Verdict:
     """Say which faults are put back within 5 s of their deadline, and which may take longer."""
     slow = sorted(fault.name for fault in host.registry().values() if fault.deadline_class != "fast")
-    late = f"; {', '.join(slow)} may take longer, since a service has to start" if slow else ""
+    packages = [name for name in slow if name.startswith("package.")]
+    services = [name for name in slow if name not in packages]
+    late = "".join(
+        f"; {', '.join(names)} may take longer, since {why}"
+        for names, why in ((services, "a service has to start"), (packages, "the package manager has to put them back"))
+        if names
+    )
     return True, f"A fault is put back at most 5 s after its deadline{late}."
 
 

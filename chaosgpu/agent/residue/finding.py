@@ -63,8 +63,9 @@ class Found:
         self.findings.append(Finding(kind, what, where, owner or self._of.owner, by_hand, lease))
 
     def could_not(self, why: str) -> None:
-        """Note that a part could not be looked at."""
-        self.unknown.append(why)
+        """Note that a part could not be looked at; what hides several parts is one reason."""
+        if why not in self.unknown:
+            self.unknown.append(why)
 
     def part(self, look: "Look", scene: "Scene") -> None:
         """Let a part of the family look, which hides nothing of the others if it cannot."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Libraries that lie: preloaded for the whole system, or into one process."""
 
+from typing import List
+
 from chaosgpu.agent.residue.finding import FOREIGN, UNKNOWN, Found, family
 from chaosgpu.agent.residue.scene import Scene
 
@@ -12,6 +14,7 @@ _KINDS = {
     "preload.cuda": "a process with a library in front of CUDA or NVML",
 }
 _FILE = "/etc/ld.so.preload"
+_MOST_NAMED = 5
 _LIARS = (("preload.faketime", "faketime"), ("preload.fiu", "fiu_"), ("preload.eatmydata", "eatmydata"))
 _CUDA = ("libcuda", "cuda_inject", "nvml", "gpu_fault", "cuda_shim")
 
@@ -24,9 +27,10 @@ def preloads(scene: Scene, found: Found) -> None:
         if name:
             by_hand = f"see who needs {name}; take the line out of {_FILE}"
             found.add("preload.system", f"{name} is preloaded everywhere", f"{_FILE}: {name}", by_hand, owner=UNKNOWN)
-    hidden = 0
+    hidden: List[str] = []
     for process in scene.others:
-        hidden += process.environment is None
+        if process.environment is None:
+            hidden.append(f"{process.pid} ({process.short_name})")
         libraries = process.variable("LD_PRELOAD")
         where, by_hand = f"pid {process.pid}", f"restart {process.shown} without LD_PRELOAD"
         for kind, part in _LIARS:
@@ -36,4 +40,7 @@ def preloads(scene: Scene, found: Found) -> None:
             found.add("preload.cuda", f"{process.shown} has {libraries}", where, by_hand, owner=UNKNOWN)
     if hidden:
         advice = "" if scene.user_id == 0 else ": run the agent as root"
-        found.could_not(f"the variables of {hidden} processes cannot be read{advice}")
+        named = ", ".join(hidden[:_MOST_NAMED])
+        more = f" and {len(hidden) - _MOST_NAMED} more" if len(hidden) > _MOST_NAMED else ""
+        which = f"process {named}" if len(hidden) == 1 else f"{len(hidden)} processes, {named}{more},"
+        found.could_not(f"the variables of {which} cannot be read{advice}")

@@ -51,7 +51,7 @@ def test_what_a_driver_cannot_tell_is_unknown_with_the_reason(make_gpus: MakeGpu
     instance = make_gpus("t4", 1)
     found = gpus(make_tools(instance))
     uuid = uuid_of(instance)
-    assert "does not support it" in str(found.unknown[f"{uuid}.mig"])
+    assert "does not offer it" in str(found.unknown[f"{uuid}.mig"])
     assert "NVML" in str(found.unknown[f"{uuid}.inforom_image"])  # the simulated driver does not have it
 
 

@@ -77,6 +77,14 @@ def test_a_file_system_without_room_holds_no_records(tmp_path: Path) -> None:
     assert "no lease is safe" in detail
 
 
+def test_each_kind_of_fault_that_may_be_late_says_what_it_waits_for(make_agent: MakeAgent) -> None:
+    checks = {check["name"]: check["detail"] for check in make_agent(None).ask("doctor")["checks"]}
+    _, services, packages = checks["deadlines"].split("; ")
+    assert "unit.stop" in services
+    assert services.endswith("may take longer, since a service has to start")
+    assert packages.startswith("package.install, package.unattended may take longer, since the package manager")
+
+
 def test_a_gpu_that_cannot_take_a_fault_now_says_why(make_gpus: MakeGpus, make_agent: MakeAgent) -> None:
     gpus = make_gpus()
     gpus.set(1, compute_mode=2)

@@ -173,11 +173,11 @@ def test_a_lost_gpu_is_not_reachable_and_not_counted(rack: Rack) -> None:
 @pytest.mark.parametrize(
     ("probe", "why"),
     [
-        (probes.ecc_uncorrected, "does not support it"),
-        (probes.retired_pages, "does not support it"),
-        (probes.nvlink_state, "does not support it|no NVLink"),
-        (probes.nvlink_errors, "does not support it|no NVLink"),
-        (probes.fabric_state, "not in an NVSwitch fabric"),
+        (probes.ecc_uncorrected, "does not offer it"),
+        (probes.retired_pages, "does not offer it"),
+        (probes.nvlink_state, "does not offer it|no NVLink"),
+        (probes.nvlink_errors, "does not offer it|no NVLink"),
+        (probes.fabric_state, "tells of no NVSwitch fabric for this GPU here; in a virtual machine it may be hidden"),
     ],
 )
 def test_what_a_product_cannot_tell_is_unknown_with_a_sentence(
@@ -300,3 +300,11 @@ def test_a_hung_driver_is_one_sentence_and_leaves_nothing(real_agent: Instance) 
     while tagged("CHAOSGPU_SIM_STATE", str(real_agent.state)) and time.monotonic() < end:
         time.sleep(0.01)
     assert tagged("CHAOSGPU_SIM_STATE", str(real_agent.state)) == []
+
+
+def test_a_product_that_remaps_rows_says_so_where_it_is_asked_for_retired_pages(rack: Rack) -> None:
+    with pytest.raises(ReadingUnknown, match="this product remaps rows instead: ask remapped_rows"):
+        probes.retired_pages(uuid_of(rack.gpus))
+    rack.gpus.inject("return", 0, function="nvmlDeviceGetRemappedRows", code=3)
+    with pytest.raises(ReadingUnknown, match="does not offer it"):
+        probes.retired_pages(uuid_of(rack.gpus))

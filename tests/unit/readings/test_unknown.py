@@ -61,7 +61,10 @@ class Case:
     fields: set[str]
 
 
-@pytest.mark.parametrize(("code", "why"), [(3, "does not support it"), (4, "root only"), (13, "too old")])
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [(3, "virtual machine that it is passed through to does not offer it (NVML 3"), (4, "root only"), (13, "too old")],
+)
 @pytest.mark.parametrize("case", [Case(*case) for case in CASES], ids=lambda case: f"{case.name}-{case.functions[0]}")
 def test_what_the_driver_cannot_tell_is_unknown(
     case: Case, code: int, why: str, make_gpus: MakeGpus, make_tools: Callable[[Instance], Tools]

@@ -134,8 +134,10 @@ def test_doctor_tells_which_faults_the_policy_does_not_permit(make_gpus: MakeGpu
     policy.write_text('{"version": 1, "permit": ["gpu.memory.*"], "max_duration_s": 60}')
     found = checks_of(agent.ask("doctor"))
     assert found["fault gpu.memory.fill"][0] is True
-    assert found["fault gpu.burn"][0] is False
+    assert found["fault gpu.burn"][0] is None  # its owner's choice, and no defect
     assert "does not permit gpu.burn" in found["fault gpu.burn"][1]
+    stop = found["fault unit.stop"]  # another reason besides is one
+    assert (stop[0], "does not permit unit.stop" in stop[1], ";" in stop[1]) == (False, True, True)
     drill = found["fault selfdrill.file"]  # what nothing but a drill wants is no failure where it is not permitted
     assert (drill[0], "does not permit selfdrill.file" in drill[1]) == (None, True)
     policy.unlink()

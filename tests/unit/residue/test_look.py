@@ -3,6 +3,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,35 @@ def test_looking_changes_nothing(make_scene: MakeScene, tmp_path: Path) -> None:
     before = sorted((str(path), path.lstat().st_mtime_ns) for path in tmp_path.rglob("*"))
     look(scene)
     assert sorted((str(path), path.lstat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+
+
+def test_a_reason_that_hides_several_parts_is_said_once(make_scene: MakeScene) -> None:
+    [network] = [one for one in families() if one.name == "network"]
+
+    def run(words: Sequence[str]) -> str:
+        raise Unlooked(f"there is no program {words[0]} on this host")
+
+    found = look(make_scene(run=run), known=[network])
+    assert found.unknown["network"] == ("there is no program tc on this host", "there is no program ip on this host")
+
+
+@pytest.mark.parametrize(
+    ("pids", "said"),
+    [
+        ([1], "the variables of process 1 (init) cannot be read"),
+        ([1, 7], "the variables of 2 processes, 1 (init), 7 (init), cannot be read"),
+        (
+            [*range(1, 9)],
+            "the variables of 8 processes, 1 (init), 2 (init), 3 (init), 4 (init), 5 (init) and 3 more, c",
+        ),
+    ],
+)
+def test_processes_whose_variables_cannot_be_read_are_named(pids: list[int], said: str, make_scene: MakeScene) -> None:
+    [preloads] = [one for one in families() if one.name == "preloads"]
+    stat = "(init) S 0 1 1 0 -1 4194560 " + "0 " * 30
+    files = {f"/proc/{pid}/{name}": text for pid in pids for name, text in (("stat", f"{pid} {stat}"), ("cmdline", ""))}
+    scene = make_scene(files)
+    for pid in pids:
+        (Path(scene.root) / f"proc/{pid}/environ").symlink_to("environ")  # not even root can read it
+    found = look(scene, known=[preloads])
+    assert found.unknown["preloads"][0].startswith(said)

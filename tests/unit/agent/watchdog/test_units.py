@@ -131,14 +131,26 @@ def test_all_files_are_written_into_a_folder_for_whoever_installs_them_otherwise
 
 
 def test_the_doctor_says_when_neither_systemd_nor_cron_stands_behind_the_keeper(tmp_path: Path) -> None:
-    ok, detail = triggers(_COMMAND, own=True, look=lambda: None, cron=str(tmp_path))
+    ok, detail = triggers(_COMMAND, own=True, look=lambda: None, cron=str(tmp_path), runs=lambda: True)
     assert ok is False
     assert "nothing stands behind it" in detail
+    assert "agent install-units" in detail
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_doctor_advises_no_cron_file_where_no_cron_runs(tmp_path: Path, installed: bool) -> None:
+    if installed:
+        (tmp_path / "chaosgpu").write_text(cron_file(_COMMAND))
+    ok, detail = triggers(_COMMAND, own=True, look=lambda: None, cron=str(tmp_path), runs=lambda: False)
+    assert ok is False
+    assert detail.endswith("no cron runs here either: have something run `agent tend` each minute and at boot.")
+    assert ("stands behind it, but" in detail) == installed
+    assert "install-units" not in detail
 
 
 def test_the_doctor_does_not_take_another_agents_cron_file_for_ours(tmp_path: Path) -> None:
     (tmp_path / "chaosgpu").write_text(cron_file(("/elsewhere/agent.pyz",)))
-    assert triggers(_COMMAND, own=True, look=lambda: None, cron=str(tmp_path))[0] is False
+    assert triggers(_COMMAND, own=True, look=lambda: None, cron=str(tmp_path), runs=lambda: True)[0] is False
 
 
 def test_the_doctor_tells_users_and_labs_that_they_have_a_keeper_alone() -> None:
