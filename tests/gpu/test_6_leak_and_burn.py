@@ -3,6 +3,7 @@
 
 import statistics
 import time
+from typing import Any
 
 import pynvml as nvml
 import pytest
@@ -37,9 +38,13 @@ def test_a_burn_makes_the_card_busy_and_ends_with_its_lease(card: Card, duty: in
     took = time.monotonic() - start
     assert answer.get("state") == "active", answer
     left_s, began = float(answer["expires_in_s"]), time.monotonic()
-    samples = []
+    samples: list[dict[str, Any]] = []
+    first_us = 0
     while time.monotonic() - began < left_s - 0.5:
-        samples.append({"at": round(time.monotonic() - began, 2), **_look(card)})
+        samples.append({"at": round(time.monotonic() - began, 2), **_look(card), "from 0": _processes(card, 0)})
+        if len(samples) == 1:
+            first_us = max((one[1] for one in samples[0]["from 0"]), default=0)
+        samples[-1]["since the first"] = _processes(card, first_us) if first_us else []
         time.sleep(0.25)
     gone = until(lambda: not card.holders(f"burn-{duty}"), 6 + 0.5)
     late = time.monotonic() - began - left_s
@@ -51,17 +56,29 @@ def test_a_burn_makes_the_card_busy_and_ends_with_its_lease(card: Card, duty: in
     second_half = samples[len(samples) // 2 :]
     busy = statistics.mean(one["utilization"] for one in second_half)
     notes.shown(f"{name}: from apply to active", took, "s")
-    notes.shown(f"{name}: utilisation before", idle["utilization"], "%")
+    # Nobody else is on the card, so what the agent says of its process is what the card says of itself.
+    ours, whole = answer["observed"]["holder_utilization_percent"], answer["observed"]["utilization_percent"]
+    notes.at_most(f"{name}: its process's utilisation, off the card's", abs(ours - whole), "%", 20)
+    notes.shown(f"{name}: utilisation at the start", idle["utilization"], "%")
     notes.at_least(f"{name}: utilisation, mean of its second half", busy, "%", duty * 0.8)
-    notes.shown(f"{name}: power before", idle["watts"], "W")
+    notes.shown(f"{name}: power at the start", idle["watts"], "W")
     notes.shown(f"{name}: power at the most", max(one["watts"] for one in samples), "W")
-    notes.shown(f"{name}: temperature before", idle["celsius"], "°C")
+    notes.shown(f"{name}: temperature at the start", idle["celsius"], "°C")
     notes.shown(f"{name}: temperature at the most", max(one["celsius"] for one in samples), "°C")
     notes.shown(f"{name}: SM clock at the most", max(one["sm_mhz"] for one in samples), "MHz")
     assert gone is not None
     assert state is not None, report
     notes.at_most(f"{name}: its process gone after the deadline", late, "s", 5)
     notes.shown(f"{name}: utilisation 0 again after", -1.0 if calm is None else calm, "s")
+
+
+def _processes(card: Card, since_us: int) -> list[tuple[int, int, int]]:
+    """Return pid, time and utilisation of each process, as the driver has them since a time of its own."""
+    try:
+        found = nvml.nvmlDeviceGetProcessUtilization(card.handle, since_us)
+    except nvml.NVMLError:
+        return []
+    return [(int(one.pid), int(one.timeStamp), int(one.smUtil)) for one in found]
 
 
 def _look(card: Card) -> dict[str, float]:
