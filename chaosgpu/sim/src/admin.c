@@ -40,6 +40,7 @@ static void end(void)
     state_unlock();
     munmap(session.state, sizeof(struct state));
     session.state = NULL;
+    close(session.lock_fd);
     session_forget();
 }
 

@@ -7,7 +7,9 @@
 #include "events.h"
 #include "nvml.h"
 
-#define SUPPORTED (0x1ULL | EVENT_DOUBLE_BIT_ECC | 0x4ULL | EVENT_XID | EVENT_CLOCK | EVENT_RECOVERY_ACTION)
+#define OLDER (0x1ULL | EVENT_DOUBLE_BIT_ECC | 0x4ULL | EVENT_XID | EVENT_CLOCK | EVENT_RECOVERY_ACTION)
+#define SUPPORTED 0xFF9FULL /* as an H100 says */
+#define HOPPER 9
 
 struct event_set {
     uint64_t types[MAX_GPUS];
@@ -31,11 +33,18 @@ EXPORT int nvmlEventSetCreate(nvmlEventSet_t *set)
     return NVML_SUCCESS;
 }
 
+static unsigned long long supported(const struct gpu *gpu)
+{
+    return gpu->architecture >= HOPPER ? SUPPORTED : OLDER;
+}
+
 EXPORT int nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsigned long long *types)
 {
     ENTER(nvmlDeviceGetSupportedEventTypes);
     NEED(types != NULL, NVML_INVALID_ARGUMENT);
-    *types = gpu->ecc_supported ? SUPPORTED : SUPPORTED & ~(0x1ULL | EVENT_DOUBLE_BIT_ECC);
+    *types = supported(gpu);
+    if (!gpu->ecc_supported)
+        *types &= ~(0x1ULL | EVENT_DOUBLE_BIT_ECC);
     return NVML_SUCCESS;
 }
 
@@ -43,7 +52,7 @@ EXPORT int nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long type
 {
     ENTER(nvmlDeviceRegisterEvents);
     NEED(set != NULL, NVML_INVALID_ARGUMENT);
-    NEED((types & ~SUPPORTED) == 0, NVML_NOT_SUPPORTED);
+    NEED((types & ~supported(gpu)) == 0, NVML_NOT_SUPPORTED);
     int first = 1;
     for (int i = 0; i < MAX_GPUS; i++)
         first &= set->types[i] == 0;

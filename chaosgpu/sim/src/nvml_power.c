@@ -151,7 +151,7 @@ EXPORT int nvmlDeviceGetViolationStatus(nvmlDevice_t device, int policy, struct 
     ENTER(nvmlDeviceGetViolationStatus);
     NEED(violation != NULL && policy >= 0 && policy < 12, NVML_INVALID_ARGUMENT);
     struct physics now = physics_read(nvml_gpu_index(gpu));
-    violation->at_us = now.at_ns / 1000;
+    violation->at_us = (now.at_ns + wall_clock_ahead_ns()) / 1000;
     switch (policy) {
     case 0: /* power */
         violation->ns = (unsigned long long)now.violation_ns[POLICY_POWER];
@@ -166,7 +166,10 @@ EXPORT int nvmlDeviceGetViolationStatus(nvmlDevice_t device, int policy, struct 
     case 5: /* reliability */
         violation->ns = 0;
         return NVML_SUCCESS;
-    default:
+    case 10: /* below the applications' clocks */
+    case 11: /* below the base clocks */
         return NVML_NOT_SUPPORTED;
+    default:
+        return NVML_INVALID_ARGUMENT;
     }
 }

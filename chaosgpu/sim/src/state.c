@@ -59,9 +59,8 @@ static int open_high(const char *path)
 
 void session_forget(void)
 {
-    /* Closing our copy leaves the parent's locks alone; keeping it would keep them alive after the parent's death. */
-    if (session.lock_fd >= 0)
-        close(session.lock_fd);
+    /* Our copy stays open, as the real driver's does: what the parent held is held until we have ended, too, or have
+     * become another program. */
     session.lock_fd = -1;
     session.slot = -1;
     holding = 0;
@@ -78,7 +77,7 @@ int session_open_path(const char *path)
     if (strlen(path) >= sizeof opened_path)
         return -1;
     if (session.state == NULL) {
-        /* The mapping has its own open file: a mapping that a child inherits would keep the locks of a shared one. */
+        /* The mapping has its own open file: a mapping outlives its descriptor, and would keep the locks of a shared one. */
         int fd = open_high(path);
         if (fd < 0)
             return -1;

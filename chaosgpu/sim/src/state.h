@@ -23,7 +23,7 @@ extern struct session session;
 int session_open(void);
 /* Map the file at `path`. */
 int session_open_path(const char *path);
-/* The child of a fork calls this first: it lets go of the parent's locks. */
+/* The child of a fork calls this first: the locks stay the parent's, and a place is to be taken anew. */
 void session_forget(void);
 
 void state_lock(void);
