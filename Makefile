@@ -9,6 +9,8 @@ other-half := tests/unit/controls
 alone := $(one-half) $(other-half)
 # A sample of the tests on systemd hosts, which `make bench-test` has whole; CI=true refuses to leave it out.
 on-hosts := tests/bench/test_agent.py
+# A sample of the tests on a real card, which `make gpu-test` has whole; here its GPU is simulated.
+on-a-card := $(addprefix tests/gpu/test_,1_recorded.py 7_process_stop.py)
 # A disk that is filled under a database's data.
 full-disk := tests/unit/host/test_fill_disk.py tests/unit/faults/test_disk_fill.py
 computes := $(addprefix tests/unit/agent/test_,state_machine.py damage.py damage_every_byte.py)
@@ -31,6 +33,7 @@ test-one-half:
 
 test-other-half:
 	$(bin)/pytest -q -p no:cacheprovider $(other-half)
+	$(bin)/chaosgpu sim run --profile h100 -- $(bin)/pytest -q -p no:cacheprovider $(on-a-card)
 
 lint:
 	@scripts/install.sh lab,dev

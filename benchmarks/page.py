@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = ["page"]
 
 _WORDS = {True: "yes", False: "**no**", None: ""}
+_COMMANDS = {"gpu": "gpu-test"}  # where it is another than figures-AREA
 _HEAD = """# Measured figures
 
 Written by `python benchmarks/page.py` from `figures/*.json`, which `make figures-AREA` writes. Times are of one machine
@@ -24,7 +25,8 @@ def page(folder: Path) -> str:
         for figure in json.loads(source.read_text(encoding="utf-8")):
             cells = [*(str(figure[key]) for key in ("name", "value", "unit", "target")), _WORDS[figure["holds"]]]
             rows.append(f"| {' | '.join(cells)} |")
-        parts.append(f"## {source.stem} (`make figures-{source.stem}`)\n\n" + "\n".join(rows) + "\n")
+        command = _COMMANDS.get(source.stem, f"figures-{source.stem}")
+        parts.append(f"## {source.stem} (`make {command}`)\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
