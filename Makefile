@@ -4,7 +4,8 @@
 
 bin := .venv/bin
 # Tests that watch a service or a host from second to second: one in each half at a time; what only computes is not among them.
-one-half := tests/lab tests/unit/agent
+moved := tests/unit/controls/test_lifecycle_lost.py
+one-half := tests/lab tests/unit/agent $(moved)
 other-half := tests/unit/controls
 alone := $(one-half) $(other-half)
 # A sample of the tests on systemd hosts, which `make bench-test` has whole; CI=true refuses to leave it out.
@@ -32,7 +33,7 @@ test-one-half:
 	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(computes)) $(one-half) $(on-hosts)
 
 test-other-half:
-	$(bin)/pytest -q -p no:cacheprovider $(other-half)
+	$(bin)/pytest -q -p no:cacheprovider $(addprefix --ignore=,$(moved)) $(other-half)
 	$(bin)/chaosgpu sim run --profile h100 -- $(bin)/pytest -q -p no:cacheprovider $(on-a-card)
 
 lint:

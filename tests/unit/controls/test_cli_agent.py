@@ -21,7 +21,7 @@ class _Agent:
 
     def last(self) -> tuple[str, JsonObject]:
         verb, request = self.transport.asked[-1]
-        return verb, {key: value for key, value in request.items() if key not in ("protocol", "operator")}
+        return verb, {key: value for key, value in request.items() if key not in ("protocol", "operator", "deadline_s")}
 
 
 @pytest.fixture
