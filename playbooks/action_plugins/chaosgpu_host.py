@@ -28,6 +28,7 @@ _ROOMS = ("agent", "packages", "service")
 _AGENT = "/usr/libexec/chaosgpu/agent.pyz"
 _PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _WORD = re.compile(r"[a-z][a-z-]*")
+_CHANGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#:-]{0,59}")
 # Nobody's patience ends a way back halfway.
 _PUTS_BACK = ("undo", "sweep", "halt")
 _WITHIN_S = 120
@@ -143,7 +144,7 @@ class _Asked:
 def _granted(verb: Any) -> Any:
     """Return by what a drill goes: its change, and with a fault the approval for hosts that demand one."""
     change, path = os.environ.get("CHAOSGPU_CHANGE_TICKET"), os.environ.get("CHAOSGPU_APPROVAL")
-    found = {"change_id": change} if change else {}
+    found = {"change_id": change} if change and _CHANGE.fullmatch(change) else {}  # no way back waits for its name
     if verb != "apply" or not path:
         return found
     try:

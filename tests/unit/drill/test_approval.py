@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from chaosgpu.drill.approval import NAMESPACE, folder_of, sign, statement, why_not_approved
+from chaosgpu.drill.approval import (
+    NAMESPACE,
+    approvals_of,
+    folder_of,
+    for_hosts,
+    sign,
+    statement,
+    why_not_approved,
+)
 from chaosgpu.drill.planfile import Written, read
 from chaosgpu.errors import BadArgument, Refused
 from support.drills import MONDAY, World
@@ -129,3 +137,9 @@ def test_what_cannot_be_signed_is_told(world: World) -> None:
         sign(written, world.folder / "none", "bob@lab")
     with pytest.raises(BadArgument, match="--as must be a name"):
         sign(written, world.people.folder / "bob@lab", "../bob")
+
+
+def test_a_host_is_given_no_more_signatures_than_it_reads(world: World) -> None:
+    written = world.plan("bob@lab")
+    [good], _ = approvals_of(written, world.people.allowed_signers, ("alice@lab",), MONDAY)
+    assert for_hosts(written, [good] * 11)["signatures"] == for_hosts(written, [good] * 10)["signatures"]

@@ -69,10 +69,14 @@ def test_a_fault_takes_the_drills_change_and_approval_along_and_a_way_back_has_n
         {**common, "deadline_s": 40.0, "approval": approval},
         common,
     ]
+    monkeypatch.setenv("CHAOSGPU_CHANGE_TICKET", "no name")
+    played = play(_task(verb="undo", request={"lease": "a"}), "--limit", "gpu1", chaosgpu_agent_path=str(path))
+    assert "change_id" not in _asked(tmp_path).pop()[1], played.said
+    (tmp_path / "asked").unlink()
     (tmp_path / "approval.json").write_text("{")
     played = play(tasks, "--limit", "gpu1", chaosgpu_agent_path=str(path))
     assert "(CHAOSGPU_APPROVAL) cannot be read" in played.said
-    assert len(_asked(tmp_path)) == 2
+    assert _asked(tmp_path) == []
 
 
 def test_in_check_mode_a_room_is_asked_to_touch_nothing_and_the_agents_own_verb_is_not_asked(
