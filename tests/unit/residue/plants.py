@@ -59,7 +59,7 @@ PLANTS = (
     # The machine's kernel is shared by all test hosts: nothing may be planted in it.
     Plant("block.fails", {"/sys/block/dm-3/dm/name": "bad\n"}, {"dmsetup table": "bad: 0 2048 flakey 7:0 0 1 15\n"}),
     Plant("block.loop_deleted", {"/sys/block/loop3/loop/backing_file": "/data/fill.img (deleted)\n"}, owner="unknown"),
-    # Without a lease of that name here it may be a lab's; test_our_disks.py has those of leases.
+    # Without a lease of that name here it may be a lab's; test_file_system_tops.py has those of leases.
     Plant(
         "fill.left",
         {"/proc/self/mounts": "/dev/vdb /data ext4 rw 0 0\n", "/data/chaosgpu-fill-l9/fill": "chaosgpu-fill-l9: …"},
