@@ -109,8 +109,8 @@ def test_a_lab_whose_own_process_is_killed_leaves_nothing(tmp_path: Path, end: C
     try:
         assert len(_left(tmp_path)) >= 8  # guardian, supervisor, traffic, Triton, four stubs, four regions
         end(tmp_path)
-        assert until(lambda: _left(tmp_path) == [], 10), _left(tmp_path)
-        assert running(tmp_path) == []
+        # One that is ending has given its memory back, and its name with it, a moment before it is gone.
+        assert until(lambda: not (_left(tmp_path) or running(tmp_path)), 10), (_left(tmp_path), running(tmp_path))
     finally:
         take_down(tmp_path)
 
