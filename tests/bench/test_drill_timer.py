@@ -2,7 +2,6 @@
 """A scheduled drill on a systemd host: its timer starts it in its zone; one that an outage swallowed is on record."""
 
 import datetime as dt
-import hashlib
 import json
 import shlex
 import sys
@@ -12,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from bench.drill_plans import CHANGE_ID, EXPERIMENT, capped, now, write_plan
 from bench.hosts import BENCHES, Bench, Host
 from bench.plan import ROOT, me
-from chaosgpu.drill.approval import folder_of, sign
-from chaosgpu.drill.planfile import read
-from support.chaos import GUARD, UNDO_ALL, python
+from chaosgpu.drill.approval import folder_of
 from support.drills import People
 
 pytestmark = pytest.mark.timeout(1500)
 
-ZONE = "Asia/Kolkata"  # half an hour beside every whole one: a timer in another zone would be seen
 WITHIN_S = 300.0
 COMMAND = str(Path(sys.executable).with_name("chaosgpu"))
 FOLDER = "/srv/drills"
@@ -71,42 +67,12 @@ def _log(host: Host) -> list[dict[str, Any]]:
 
 def _plan(host: Host, tmp_path: Path, drill: str, at: dt.datetime) -> str:
     """Write an approved plan that starts once, at a local time."""
-    people = People(tmp_path, ("alice@lab", "bob@lab"))
     gpu = host.gpus().show()[0]["identity"]["uuid"]
-    reachable = python("the GPU answers", "gpu_is_reachable", kind="probe", module="chaosgpu.gpu.probes", gpu=gpu)
-    cap = python("cap it", "cap_power", module="chaosgpu.gpu.actions", gpu=gpu, watts=300, duration_s=20)
-    experiment = {
-        "title": "a power cap", "description": "a power cap", "controls": [GUARD], "method": [cap],
-        "steady-state-hypothesis": {"title": "it answers", "probes": [{**reachable, "tolerance": True}]},
-        "rollbacks": [UNDO_ALL],
-        "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
-    }  # fmt: skip
-    text = json.dumps(experiment)
-    file = {"file": "cap.json", "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    opens, closes = at - dt.timedelta(hours=1), at + dt.timedelta(hours=1)
-    document = {
-        "drill": drill, "title": "A power cap on one GPU", "scope": "bench", "level": 1, "operator": "alice@lab",
-        "change_id": "CHG-7", "hosts": {"names": ["localhost"]}, "faults": ["gpu.power.cap"], "longest_fault_s": 60,
-        "experiments": [{**file, "deadline_minutes": 3, "undo_minutes": 2}],
-        "window": {
-            "time_zone": ZONE, "first": f"{opens:%Y-%m-%d}", "last": f"{opens:%Y-%m-%d}", "opens": f"{opens:%H:%M}",
-            "closes": f"{closes:%H:%M}",
-        },
-        "schedule": {"at": f"{at:%H:%M}"}, "approvals": {"needed": 1, "valid_until": f"{at:%Y-%m-%d}"},
-    }  # fmt: skip
-    path = tmp_path / f"{drill}.yaml"
-    path.write_text(yaml.safe_dump(document))
-    (tmp_path / "cap.json").write_text(text)
-    sign(read(path), tmp_path / "bob@lab", "bob@lab")
-    _write(host, "site.yaml", "evidence: evidence\ndrills: drills\nallowed_signers: allowed_signers\n")
-    _write(host, "allowed_signers", people.allowed_signers.read_text())
-    for name in (path.name, "cap.json", f"{folder_of(path).name}/bob@lab.sig"):
+    path, _ = write_plan(tmp_path, drill, capped(gpu), at, {"names": ["localhost"]})
+    signature = f"{folder_of(path).name}/bob@lab.sig"
+    for name in (path.name, EXPERIMENT, "site.yaml", "allowed_signers", signature):
         _write(host, name, (tmp_path / name).read_text())
     return path.name
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30)))
 
 
 def _until(host: Host, done: Any) -> list[dict[str, Any]]:
@@ -122,7 +88,7 @@ def _until(host: Host, done: Any) -> list[dict[str, Any]]:
 def test_the_timer_starts_the_drill_at_its_time_in_its_zone_and_all_of_it_is_on_record(
     controller: Host, tmp_path: Path
 ) -> None:
-    at = (_now() + dt.timedelta(seconds=100)).replace(second=0, microsecond=0)
+    at = (now() + dt.timedelta(seconds=100)).replace(second=0, microsecond=0)
     name = _plan(controller, tmp_path, "capped", at)
     _call(controller, "schedule", name, "--systemd", "/etc/systemd/system")
     controller.run(["systemctl", "daemon-reload"], check=True)
@@ -134,16 +100,16 @@ def test_the_timer_starts_the_drill_at_its_time_in_its_zone_and_all_of_it_is_on_
     assert started["occurrence"] == f"{due:%Y-%m-%dT%H:%M:%S}.000Z"
     late_s = (dt.datetime.fromisoformat(started["at"]) - due).total_seconds()
     assert 0 <= late_s < 60
-    assert (last["verdict"], last["change_id"]) == ("passed", "CHG-7"), last
+    assert (last["verdict"], last["change_id"]) == ("passed", CHANGE_ID), last
     assert controller.gpus().settings()[0]["power_limit_mw"] == 700_000
     journal = controller.run(["journalctl", "--no-pager", "-t", "chaosgpu-drill"]).stdout
-    assert "change=CHG-7" in journal
+    assert f"change={CHANGE_ID}" in journal
 
 
 def test_a_drill_that_an_outage_swallowed_is_on_record_minutes_after_the_host_is_back(
     controller: Host, tmp_path: Path
 ) -> None:
-    at = (_now() - dt.timedelta(minutes=20)).replace(second=0, microsecond=0)
+    at = (now() - dt.timedelta(minutes=20)).replace(second=0, microsecond=0)
     name = _plan(controller, tmp_path, "swallowed", at)
     _call(controller, "schedule", name, "--systemd", "/etc/systemd/system")
     # Put on record half an hour ago, as it would have been.
@@ -171,7 +137,7 @@ def test_a_drill_that_an_outage_swallowed_is_on_record_minutes_after_the_host_is
 def test_a_host_that_demands_an_approval_takes_the_approved_drill_and_nothing_beside_it(
     controller: Host, tmp_path: Path
 ) -> None:
-    name = _plan(controller, tmp_path, "approved", _now())
+    name = _plan(controller, tmp_path, "approved", now())
     policy = json.loads(controller.run(["cat", POLICY], check=True).stdout)
     signers = "/etc/chaosgpu/allowed_signers"
     given = {"required": True, "allowed_signers": signers, "names": ["localhost"]}
@@ -180,7 +146,7 @@ def test_a_host_that_demands_an_approval_takes_the_approved_drill_and_nothing_be
     try:
         controller.run(["sh", "-c", f"cat > {POLICY}"], json.dumps({**policy, "approvals": given}), check=True)
         plain = ["env", "-C", FOLDER, "PYTHONDONTWRITEBYTECODE=1", str(Path(COMMAND).with_name("chaos")), "run"]
-        beside = controller.run([*plain, f"{FOLDER}/cap.json"], timeout_s=120)
+        beside = controller.run([*plain, f"{FOLDER}/{EXPERIMENT}"], timeout_s=120)
         assert beside.returncode != 0
         assert "demands an approval, and none came with the fault" in beside.stdout + beside.stderr
         assert controller.gpus().settings()[0]["power_limit_mw"] == 700_000
@@ -190,10 +156,10 @@ def test_a_host_that_demands_an_approval_takes_the_approved_drill_and_nothing_be
         lines = [json.loads(line) for line in ledger.splitlines()]
         active = next(one for one in lines if one["type"] == "lease.active")
         assert [one["by"] for one in active["granted"]["approved_by"]] == ["bob@lab"]
-        assert active["granted"]["change_id"] == "CHG-7"
+        assert active["granted"]["change_id"] == CHANGE_ID
         journal = controller.run(["journalctl", "--no-pager", "-t", "chaosgpu-agent"]).stdout
         assert "apply done operator=" in journal
-        assert "change_id=CHG-7" in journal
+        assert f"change_id={CHANGE_ID}" in journal
 
         # Whoever may write to the controller alone cannot widen it: the host has its own allowed signers.
         (tmp_path / "strangers").mkdir()
