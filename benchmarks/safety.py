@@ -37,10 +37,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=90.0, help="stop planning new points after this long")
     parser.add_argument("--workers", type=int, default=2, help="processor cores to use")
     parser.add_argument("--faults", default="*", help="which faults to strike: names or patterns, with commas between")
+    parser.add_argument("--points", type=int, help="how many single crashes of each fault, where not all")
     parser.add_argument("--report", action="store_true", help="count what is there, strike nothing")
     arguments = parser.parse_args()
     if not arguments.report:
-        wanted = safety_runs.Wanted(_DOUBLES, _FAILS, arguments.faults.split(","))
+        wanted = safety_runs.Wanted(_DOUBLES, _FAILS, arguments.points, arguments.faults.split(","))
         safety_runs.run(arguments.workers, time.time() + 60 * arguments.minutes, wanted)
     return publish(
         "safety",

@@ -35,10 +35,11 @@ type _Task = Look | Batch
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many double crashes in all, how many failing calls of each fault, and of which faults: names or patterns."""
+    """How many double crashes in all, failing calls and single crashes of each fault; which faults: names, patterns."""
 
     doubles: int
     fails: int
+    points: int | None = None  # all that there are
     faults: Sequence[str] = ("*",)
 
     def of(self, kept: dict[str, Store]) -> dict[str, Store]:
@@ -146,7 +147,7 @@ def _looks(kept: dict[str, Store], wanted: Wanted) -> Iterator[_Task]:
 
 def _batches(kept: dict[str, Store], wanted: Wanted) -> Iterator[_Task]:
     """Yield what is left to do, a batch of one fault at a time, all faults in turn; double crashes in between."""
-    left = {fault: (_singles(store), _failing(store), _pairs(store, wanted)) for fault, store in kept.items()}
+    left = {fault: (_singles(store, wanted), _failing(store), _pairs(store, wanted)) for fault, store in kept.items()}
     while any(any(kinds) for kinds in left.values()):
         for fault, kinds in left.items():
             for jobs, size in zip(kinds, (BATCH, BATCH // 2, BATCH // 2), strict=True):
@@ -155,10 +156,10 @@ def _batches(kept: dict[str, Store], wanted: Wanted) -> Iterator[_Task]:
                     yield Batch(fault, tuple(taken), tuple(kept[fault].segments))
 
 
-def _singles(store: Store) -> list[Job]:
+def _singles(store: Store, wanted: Wanted) -> list[Job]:
     found = [point for segment in store.segments for point in segment.points(store.fault)]
-    done = store.done()
-    return [Job(point.name, point) for point in plan.spread(found, len(found), seed=1) if point.name not in done]
+    done, most = store.done(), len(found) if wanted.points is None else wanted.points
+    return [Job(point.name, point) for point in plan.spread(found, most, seed=1) if point.name not in done]
 
 
 def _failing(store: Store) -> list[Job]:
