@@ -30,15 +30,16 @@ _BACK_WITHIN_S = 10.0
 _BLOCKS = f'#!/bin/sh\necho "$KV_SHARE" > {TOLD}\necho "# GPU blocks: $KV_SHARE"\nexec sleep infinity\n'
 _CUDA = f"""\
 #!/usr/bin/python3 -S
-import ctypes, time
+import ctypes, os, time
 cuda = ctypes.CDLL("libcuda.so.1")
 context, at = ctypes.c_void_p(), ctypes.c_uint64()
 assert not cuda.cuInit(0) and not cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
 assert not cuda.cuCtxSetCurrent(context)
 while True:
     code = cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(4096))
-    with open("{TOLD}", "w") as file:
+    with open("{TOLD}.new", "w") as file:
         file.write(str(code))
+    os.replace("{TOLD}.new", "{TOLD}")  # whoever looks meanwhile finds a whole word
     code or cuda.cuMemFree_v2(at)
     time.sleep(0.05)
 """
