@@ -13,8 +13,9 @@ import os
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +81,25 @@ def main() -> int:
     arguments = parser.parse_args()
     until_s = time.monotonic() + 60 * arguments.minutes
     sources = digest()
-    done = told(sources)
+    known = told(sources)
     pairs = zip(runs.sabotaged(RUNS), runs.honest(RUNS), strict=True)
-    left = [lie for pair in pairs for lie in pair if lie.key not in done]
+    left = [lie for pair in pairs for lie in pair if lie.key not in known]
     _RESULTS.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, context) as pool, _RESULTS.open("a", encoding="utf-8") as file:
-        while left and time.monotonic() < until_s:
-            share, left = left[: _BATCH * arguments.workers], left[_BATCH * arguments.workers :]
-            batches = [share[start :: arguments.workers] for start in range(arguments.workers)]
-            for future in as_completed([pool.submit(runs.play_all, batch) for batch in batches if batch]):
-                for lie, outcome in future.result():
-                    outcome_told = asdict(replace(outcome, reason=outcome.reason.replace(_PYTHON, Path(_PYTHON).name)))
-                    line = {"key": lie.key, "sources": sources, **asdict(lie), **outcome_told}
-                    file.write(json.dumps(line) + "\n")
-                    if not outcome.right:
-                        sys.stdout.write(f"WRONG {lie.key}: {outcome.verdict}: {outcome.reason}\n")
-                file.flush()
+        waiting = iter([left[start : start + _BATCH] for start in range(0, len(left), _BATCH)])
+        running = {pool.submit(runs.play_all, batch) for batch in islice(waiting, arguments.workers)}
+        while running:  # some runs wait for minutes; nobody waits for them
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for lie, outcome in chain.from_iterable(future.result() for future in done):
+                outcome_told = asdict(replace(outcome, reason=outcome.reason.replace(_PYTHON, Path(_PYTHON).name)))
+                line = {"key": lie.key, "sources": sources, **asdict(lie), **outcome_told}
+                file.write(json.dumps(line) + "\n")
+                if not outcome.right:
+                    sys.stdout.write(f"WRONG {lie.key}: {outcome.verdict}: {outcome.reason}\n")
+            file.flush()
+            if time.monotonic() < until_s:
+                running |= {pool.submit(runs.play_all, batch) for batch in islice(waiting, len(done))}
     found = figures()
     for figure in found:
         sys.stdout.write(f"{figure.name}: {figure.value} {figure.unit} ({figure.target})\n")
