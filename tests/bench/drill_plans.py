@@ -15,11 +15,11 @@ from chaosgpu.drill.planfile import read
 from support.chaos import GUARD, UNDO_ALL, python
 from support.drills import People
 
-__all__ = ["CHANGE_ID", "EXPERIMENT", "ZONE", "capped", "now", "write_plan"]
+__all__ = ["CHANGE_ID", "EXPERIMENT", "capped", "now", "write_plan"]
 
 CHANGE_ID = "CHG-7"
 EXPERIMENT = "cap.json"
-ZONE = "Asia/Kolkata"  # half an hour beside every whole one: a timer in another zone would be seen
+_ZONE = "Asia/Kolkata"  # half an hour beside every whole one: a timer in another zone would be seen
 
 
 def now() -> dt.datetime:
@@ -56,7 +56,7 @@ def write_plan(
         "change_id": CHANGE_ID, "hosts": dict(hosts), "faults": ["gpu.power.cap"], "longest_fault_s": 60,
         "experiments": [{**file, "deadline_minutes": 3, "undo_minutes": 2}],
         "window": {
-            "time_zone": ZONE, "first": f"{opens:%Y-%m-%d}", "last": f"{opens:%Y-%m-%d}", "opens": f"{opens:%H:%M}",
+            "time_zone": _ZONE, "first": f"{opens:%Y-%m-%d}", "last": f"{opens:%Y-%m-%d}", "opens": f"{opens:%H:%M}",
             "closes": f"{closes:%H:%M}",
         },
         "schedule": {"at": f"{at:%H:%M}"}, "approvals": {"needed": 1, "valid_until": f"{at:%Y-%m-%d}"},
